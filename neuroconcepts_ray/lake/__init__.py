@@ -1,0 +1,1 @@
+"""The lake: immutable bytes named by what made them, and a handful of pointers that move."""

@@ -1,0 +1,50 @@
+"""Pointers that move: contiguous versions, each created once."""
+
+from neuroconcepts_ray.config import StrictModel
+from neuroconcepts_ray.lake.commit import commit, read_record
+from neuroconcepts_ray.lake.store import Store
+
+
+class Ref(StrictModel):
+    """One version of a pointer."""
+
+    kind: str
+    """Kind of the artifact that is pointed to."""
+    recipe: str
+    """Its recipe."""
+    artifact: str
+    """Its fingerprint."""
+    nonce: str = ""
+    """The writer."""
+
+
+def _versions(store: Store, name: str) -> list[int]:
+    prefix = f"refs/{name}/"
+    stems = [key[len(prefix) :].removesuffix(".json") for key in store.list(f"refs/{name}")]
+    return sorted(int(stem) for stem in stems if stem.isdigit())
+
+
+def head(store: Store, name: str) -> tuple[int, Ref] | None:
+    """The newest version of a ref and its number, or None before the first."""
+    versions = _versions(store, name)
+    if not versions:
+        return None
+    return versions[-1], read_record(store, f"refs/{name}/{versions[-1]}.json", Ref)
+
+
+def advance(store: Store, name: str, target: Ref) -> int:
+    """Point ``name`` at ``target`` by the next version number; nothing happens if it already does.
+
+    Losers of a race take the number after the winner's, so versions are contiguous and none is lost.
+
+    Returns:
+        The version that holds the target.
+    """
+    while True:
+        newest = head(store, name)
+        if newest is not None and newest[1].model_copy(update={"nonce": ""}) == target.model_copy(update={"nonce": ""}):
+            return newest[0]
+        number = newest[0] + 1 if newest else 1
+        _, won = commit(store, f"refs/{name}/{number}.json", target)
+        if won:
+            return number

@@ -1,0 +1,43 @@
+"""Deterministic shards: the same rows in the same order, whoever makes them."""
+
+from collections.abc import Iterator, Sequence
+
+from neuroconcepts_ray.config import StrictModel
+from neuroconcepts_ray.lake.recipe import digest
+
+MAX_SHARD_BYTES = 96 * 1024 * 1024
+"""Decoded bytes of a shard: below Ray Data's block size, so that a shard stays one block."""
+
+
+class Row(StrictModel):
+    """One image of a shard."""
+
+    image_id: str
+    """The image."""
+    source: str
+    """Content digest of what the row is made from."""
+
+
+class Shard(StrictModel):
+    """Some rows of a frozen partition, named by recipe and content."""
+
+    key: str
+    """H(recipe, row ids, source digests)."""
+    rows: list[Row]
+    """The rows, in the catalog's order."""
+
+
+def cut(rows: Sequence[Row], recipe: str, bytes_per_row: int, max_rows: int) -> Iterator[Shard]:
+    """Cut one frozen partition into shards of at most 96 MB decoded and at most ``max_rows``.
+
+    Args:
+        rows: The partition's rows in order.
+        recipe: Digest of the recipe that the shards are made by.
+        bytes_per_row: Decoded size of a row.
+        max_rows: Upper bound on rows; part of the recipe, for batches inside a shard are fixed.
+    """
+    size = max(1, min(max_rows, MAX_SHARD_BYTES // max(1, bytes_per_row)))
+    for start in range(0, len(rows), size):
+        some = list(rows[start : start + size])
+        key = digest([recipe, [[row.image_id, row.source] for row in some]])
+        yield Shard(key=key, rows=some)

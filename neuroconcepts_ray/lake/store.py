@@ -1,0 +1,213 @@
+"""Where bytes live: four verbs and one promise, ``create`` succeeds for exactly one writer.
+
+The promise is what commits stand on. Every store passes the suite in ``tests/contract/store.py``.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*\Z")
+
+
+class Store(Protocol):
+    """A flat namespace of immutable byte strings under keys such as ``refs/main/1.json``."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """The bytes of ``key``; FileNotFoundError where there are none."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put whole bytes under a key that nobody else writes; never visible in part."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Put whole bytes only where none are; FileExistsError for all writers but one."""
+
+    def exists(self, key: str) -> bool:
+        """Whether ``key`` holds bytes."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that start with the folder ``prefix``, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove ``key``; nothing happens where it is absent."""
+
+    def local_path(self, key: str) -> Path | None:
+        """A file that holds the bytes (for memory-mapping), where the store has files."""
+
+
+def check_key(key: str) -> str:
+    """Refuse a key that could leave the store's root.
+
+    Raises:
+        ConfigError: Empty, absolute, hidden or upward segments, or characters outside ``[A-Za-z0-9_.=-]``.
+    """
+    if not all(_SEGMENT.match(part) for part in key.split("/")):
+        raise ConfigError("not a key of the lake", value=repr(key), limit="segments of A-Z a-z 0-9 _ . = -")
+    return key
+
+
+@contextlib.contextmanager
+def _faults(key: str, root: Path) -> Iterator[None]:
+    """Name the faults of a disk that a user can mend."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "Free space, or set `lake` to a larger disk, and run the same command again: work done is kept",
+            errno.EDQUOT: "Raise the quota and run the same command again: work done is kept",
+            errno.EACCES: "Give this user write permission there",
+            errno.EROFS: "The disk is mounted read-only",
+        }.get(error.errno or 0, "Run the same command again once the disk answers")
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise EnvironmentFault(f"the lake's disk failed: {reason}", where=f"{root}/{key}", remedy=remedy) from error
+
+
+class LocalStore:
+    """A folder of a local or shared POSIX file system.
+
+    Args:
+        root: The folder; made on first write.
+        mode: Permission bits of folders that are made.
+    """
+
+    def __init__(self, root: Path, mode: int = 0o755) -> None:
+        self.root = root.absolute()
+        self.uri = str(self.root)
+        self._mode = mode
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _make_parent(self, path: Path) -> None:
+        missing = [p for p in (path.parent, *path.parent.parents) if p != self.root.parent and not p.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=self._mode, exist_ok=True)
+
+    def _temporary(self, path: Path, data: bytes) -> Path:
+        self._make_parent(path)
+        temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def read(self, key: str) -> bytes:
+        """See :class:`Store`."""
+        with _faults(key, self.root):
+            return self._path(key).read_bytes()
+
+    def write(self, key: str, data: bytes) -> None:
+        """See :class:`Store`."""
+        path = self._path(key)
+        with _faults(key, self.root):
+            self._temporary(path, data).replace(path)
+
+    def create(self, key: str, data: bytes) -> None:
+        """See :class:`Store`; an exclusive hard link, so that a key never holds half its bytes."""
+        path = self._path(key)
+        with _faults(key, self.root):
+            if path.exists():
+                raise FileExistsError(key)
+            temporary = self._temporary(path, data)
+            try:
+                os.link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def exists(self, key: str) -> bool:
+        """See :class:`Store`."""
+        return self._path(key).is_file()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See :class:`Store`."""
+        base = self._path(prefix.rstrip("/"))
+        found = (path for path in base.rglob("*") if not path.name.startswith(".") and path.is_file())
+        yield from sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def delete(self, key: str) -> None:
+        """See :class:`Store`."""
+        with _faults(key, self.root):
+            self._path(key).unlink(missing_ok=True)
+
+    def local_path(self, key: str) -> Path | None:
+        """See :class:`Store`."""
+        path = self._path(key)
+        return path if path.is_file() else None
+
+
+class MemoryStore:
+    """Bytes in this process: for tests and notebooks; Ray workers cannot see it."""
+
+    def __init__(self, uri: str = "memory://") -> None:
+        self.uri = uri
+        self._bytes: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def read(self, key: str) -> bytes:
+        """See :class:`Store`."""
+        try:
+            return self._bytes[check_key(key)]
+        except KeyError:
+            raise FileNotFoundError(key) from None
+
+    def write(self, key: str, data: bytes) -> None:
+        """See :class:`Store`."""
+        with self._lock:
+            self._bytes[check_key(key)] = bytes(data)
+
+    def create(self, key: str, data: bytes) -> None:
+        """See :class:`Store`."""
+        with self._lock:
+            if check_key(key) in self._bytes:
+                raise FileExistsError(key)
+            self._bytes[key] = bytes(data)
+
+    def exists(self, key: str) -> bool:
+        """See :class:`Store`."""
+        return check_key(key) in self._bytes
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See :class:`Store`."""
+        folder = check_key(prefix.rstrip("/")) + "/"
+        yield from sorted(key for key in list(self._bytes) if key.startswith(folder))
+
+    def delete(self, key: str) -> None:
+        """See :class:`Store`."""
+        with self._lock:
+            self._bytes.pop(check_key(key), None)
+
+    def local_path(self, key: str) -> Path | None:
+        """See :class:`Store`; there are no files."""
+        check_key(key)
+        return None
+
+
+def open_store(uri: str, *, mode: int = 0o755) -> Store:
+    """The store at a local path or ``file://`` URI.
+
+    Raises:
+        ConfigError: A scheme that no store serves.
+    """
+    scheme, sep, rest = uri.partition("://")
+    if not sep:
+        return LocalStore(Path(uri), mode)
+    if scheme == "file":
+        return LocalStore(Path(rest), mode)
+    raise ConfigError("no store serves this URI", value=f"{scheme}://…", limit="a local path or file://")
