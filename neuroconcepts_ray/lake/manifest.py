@@ -101,9 +101,7 @@ class Manifest(StrictModel):
         raise KeyError(name)
 
 
-def content_digest(
-    kind: str, parts: Sequence[Part], quarantined: Sequence[Quarantined], facts: dict[str, Any]
-) -> str:
+def content_digest(kind: str, parts: Sequence[Part], quarantined: Sequence[Quarantined], facts: dict[str, Any]) -> str:
     """Digest over what an artifact says, not over who wrote it: attempts, keys and times stay out."""
     return digest(
         {

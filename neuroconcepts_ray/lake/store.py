@@ -65,7 +65,7 @@ def _faults(key: str, root: Path) -> Iterator[None]:
         raise
     except OSError as error:
         remedy = {
-            errno.ENOSPC: "Free space, or set `lake` to a larger disk, and run the same command again: work done is kept",
+            errno.ENOSPC: "Free space or choose a larger disk, then run the same command again: work done is kept",
             errno.EDQUOT: "Raise the quota and run the same command again: work done is kept",
             errno.EACCES: "Give this user write permission there",
             errno.EROFS: "The disk is mounted read-only",

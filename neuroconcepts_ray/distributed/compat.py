@@ -1,0 +1,47 @@
+"""What we need of Ray that has no stable name yet; each piece is pinned by ``tests/distributed/test_compat.py``."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def prepare_environment() -> None:
+    """Variables that Ray reads at import or start; whatever the user set stays."""
+    # Without it Ray 2.59+ writes ~/.ray/auth_token, and other clients then get 401.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # The C++ core writes to our standard error; its harmless "E" lines read like faults of ours.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+
+def quiet() -> None:
+    """Leave standard error to our own progress; errors of Ray's libraries still come through."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns that the bars, which we turned off, are off.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+
+
+def actor_bounds(retries: int) -> dict[str, Any]:
+    """Arguments of ``map_batches`` that bound how often a dying actor is retried; Ray's default is for ever.
+
+    They go through ``**ray_remote_args``, which Ray 2.64 removes without a successor so far (hence ``ray<2.64``).
+    """
+    return {"max_restarts": retries, "max_task_retries": retries}
+
+
+@contextmanager
+def remote_args_accepted() -> Iterator[None]:
+    """Silence the deprecation of the arguments of :func:`actor_bounds`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+        yield

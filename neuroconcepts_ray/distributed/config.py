@@ -1,0 +1,42 @@
+"""Resources and bounds: policy throughout, so nothing here is part of a recipe."""
+
+import os
+from typing import Annotated
+
+from pydantic import Field
+
+from neuroconcepts_ray.config import POLICY, StrictModel
+
+
+class ComputeConfig(StrictModel):
+    """How much machine to use, and how much to put up with."""
+
+    cpus: Annotated[int, POLICY, Field(ge=0)] = 0
+    """Logical CPUs of a local Ray cluster; 0 = the machine's, but at least 4, since Ray Data needs spare ones."""
+    actors: Annotated[int, POLICY, Field(ge=1)] = 1
+    """Actors that hold a model at the same time."""
+    threads: Annotated[int, POLICY, Field(ge=0)] = 0
+    """Torch threads of an actor or training worker; 0 = the machine's cores divided by `actors`."""
+    gpus: Annotated[float, POLICY, Field(ge=0)] = 0.0
+    """GPUs of an actor or training worker; 0 = compute on the CPU."""
+    retries: Annotated[int, POLICY, Field(ge=0)] = 2
+    """How often a shard is tried again after its process died."""
+    max_bad_fraction: Annotated[float, POLICY, Field(ge=0, le=1)] = 0.01
+    """Largest share of images that may be quarantined before nothing is committed."""
+    tolerant: Annotated[bool, POLICY] = False
+    """Accept shards made under differing numeric profiles (CPU kinds, library versions)."""
+
+    @property
+    def device(self) -> str:
+        """Torch's name of the device that models run on."""
+        return "cuda" if self.gpus > 0 else "cpu"
+
+    @property
+    def resolved_threads(self) -> int:
+        """Threads with 0 resolved."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.actors)
+
+    @property
+    def resolved_cpus(self) -> int:
+        """Logical CPUs of a local cluster with 0 resolved."""
+        return self.cpus or max(4, (os.cpu_count() or 1) + 2)
