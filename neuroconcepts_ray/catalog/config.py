@@ -1,0 +1,119 @@
+"""Which archive is read, what its labels mean, and how its groups get their roles."""
+
+import math
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
+
+ALGORITHM = 1
+"""Raised by hand whenever the same archive and config would give other bytes."""
+
+ROLES = ("fit", "probe", "select", "verify", "test")
+"""The five roles, in the order in which a study meets them."""
+
+Role = Literal["fit", "probe", "select", "verify", "test"]
+
+
+class Shares(StrictModel):
+    """Share of the groups that each role gets by ``split: hash``; they sum to 1."""
+
+    fit: float = Field(default=0.5, ge=0, le=1)
+    """Trains the classifier."""
+    probe: float = Field(default=0.2, ge=0, le=1)
+    """CAVs and the evidence for names; unseen by the classifier."""
+    select: float = Field(default=0.1, ge=0, le=1)
+    """Early stop, thresholds, every choice."""
+    verify: float = Field(default=0.1, ge=0, le=1)
+    """Whether a name holds."""
+    test: float = Field(default=0.1, ge=0, le=1)
+    """Opened by the report alone."""
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "Shares":
+        total = math.fsum(getattr(self, role) for role in ROLES)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares must sum to 1, they sum to {total:g}")
+        return self
+
+
+class CatalogConfig(StrictModel):
+    """An archive and how it is read."""
+
+    root: PathStr
+    """Folder of the archive."""
+    adapter: Literal["mimic-cxr-jpg", "folder"] = "mimic-cxr-jpg"
+    """Layout of the archive. mimic-cxr-jpg: the 2.x tree with its csv.gz tables. folder: [SPLIT/]CLASS/ID.ext."""
+    name: Annotated[str | None, POLICY] = None
+    """Name of the ref ``catalog-<name>`` that points to the newest catalog; the adapter's name if absent."""
+    reports: Annotated[str | None, PATH] = None
+    """Folder of the reports (mimic-cxr-jpg: files/pXX/pSUBJECT/sSTUDY.txt below it); none if absent."""
+    views: list[str] = []
+    """Views that are kept, such as [AP, PA]; empty: all. An image whose view the archive does not know has the view
+    "" and is left out by any list that does not hold ""."""
+    labels: list[str] = []
+    """Labels in their order; empty: all that the archive has (mimic-cxr-jpg: the table's 14 in its order; folder: the
+    classes, sorted). A folder archive keeps only images of the classes listed."""
+    labeller: Literal["chexpert", "negbio"] = "chexpert"
+    """mimic-cxr-jpg: which of the two label tables is read."""
+    uncertain: Literal["mask", "zeros", "ones"] = "mask"
+    """What a label of -1 counts as: left out of loss and scores, absent, or present."""
+    blank: Literal["zero", "mask"] = "zero"
+    """What a label that the report does not mention counts as. Studies that the label table lacks altogether were
+    never read by the labeller: they are always masked, and counted."""
+    positive: str | None = None
+    """folder: of exactly two classes the one that counts as present, which makes the task binary with this one
+    label; without it, two classes are a multi-class task of two."""
+    group_pattern: str | None = None
+    """folder: regular expression searched in the file name; its first group that matched is the patient. Files that
+    it does not match, and all files without it, are groups of their own."""
+    split: Literal["published", "hash"] = "published"
+    """published: the archive's train gives fit and probe, validate gives select and verify, test is test. hash: every
+    group by its hash, whatever the archive says."""
+    probe_share: float = Field(default=0.2, ge=0, lt=1)
+    """published: share of the groups of train that are probe."""
+    shares: Shares = Shares()
+    """hash: share of the groups for each role."""
+    seed: int = Field(default=0, ge=0)
+    """Changes which groups get which role."""
+    hash_key_file: Annotated[str | None, PATH] = None
+    """File whose bytes (16 or more) key the hashes of patients and studies; if absent, ``hash.key`` below phi_root,
+    made at random on first use. The same key gives the same groups in every lake."""
+    partition_rows: int = Field(default=65536, ge=1)
+    """Most rows that a frozen partition holds."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+            raise ValueError("a name holds A-Z a-z 0-9 _ . - and does not start with . or -")
+        return name
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _has_a_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+            if groups < 1:
+                raise ValueError("the pattern needs a group in parentheses, which is the patient")
+        return pattern
+
+    @model_validator(mode="after")
+    def _fields_fit_the_adapter(self) -> "CatalogConfig":
+        if self.adapter == "folder" and self.reports is not None:
+            raise ValueError("reports: the folder adapter has none")
+        if self.adapter != "folder" and (self.positive is not None or self.group_pattern is not None):
+            raise ValueError("positive and group_pattern belong to the folder adapter")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: one stands there twice")
+        return self
+
+    @property
+    def ref(self) -> str:
+        """The ref that points to the newest catalog of this archive."""
+        return f"catalog-{self.name or self.adapter}"

@@ -1,0 +1,97 @@
+"""Readers of a catalog: its rows as arrays, its sources and its reports."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Shaped
+
+from neuroconcepts_ray.catalog.sources import Source
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest
+
+LABEL = "label:"
+"""Prefix of the label columns."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A catalog's rows, in the order of its partitions.
+
+    Attributes:
+        image_ids: One per image, unique.
+        studies: Keyed hash of each image's study.
+        groups: Keyed hash of each image's patient (or lesion): what roles, bootstraps and exclusions go by.
+        views: Such as ``AP``; empty where the archive does not know.
+        roles: One of fit, probe, select, verify, test.
+        labels: Names of the columns of ``y``.
+        y: 1 present, 0 absent, NaN masked; the policies for uncertain and blank labels are applied.
+        task: ``multilabel``, ``multiclass`` (one 1 a row) or ``binary`` (one column).
+        partitions: The rows of each frozen partition.
+    """
+
+    image_ids: Shaped[np.ndarray, "n"]
+    studies: Shaped[np.ndarray, "n"]
+    groups: Shaped[np.ndarray, "n"]
+    views: Shaped[np.ndarray, "n"]
+    roles: Shaped[np.ndarray, "n"]
+    labels: list[str]
+    y: Float[np.ndarray, "n l"]
+    task: str
+    partitions: list[slice]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+def load_catalog(lake: Lake, manifest: Manifest) -> Catalog:
+    """The rows of a catalog.
+
+    Args:
+        lake: The lake.
+        manifest: A catalog's manifest.
+
+    Returns:
+        All rows; ``y`` is float32.
+
+    Raises:
+        InputError: A part is missing or was altered.
+    """
+    table = lake.tables(manifest, "images-")
+    labels = [str(label) for label in manifest.facts["labels"]]
+    y = np.empty((table.num_rows, len(labels)), dtype=np.float32)
+    for column, label in enumerate(labels):
+        # Null becomes NaN only in a floating type.
+        y[:, column] = table[LABEL + label].cast(pa.float32()).to_numpy()
+    slices, start = [], 0
+    for rows in manifest.facts["partitions"]:
+        slices.append(slice(start, start + rows))
+        start += rows
+    return Catalog(
+        image_ids=_strings(table, "image_id"),
+        studies=_strings(table, "study"),
+        groups=_strings(table, "group"),
+        views=_strings(table, "view"),
+        roles=_strings(table, "role"),
+        labels=labels,
+        y=y,
+        task=str(manifest.facts["task"]),
+        partitions=slices,
+    )
+
+
+def load_sources(lake: Lake, manifest: Manifest) -> dict[str, Source]:
+    """Where each image's bytes are, by image_id, in the catalog's order (from phi_root: keys may carry ids)."""
+    table = lake.tables(manifest, "sources-", ["image_id", "key", "size", "sha256"])
+    columns = (table[name].to_pylist() for name in ("key", "size", "sha256", "image_id"))
+    return {row[3]: Source(*row) for row in zip(*columns, strict=True)}
+
+
+def load_reports(lake: Lake, manifest: Manifest) -> dict[str, str]:
+    """The text of each study's report, by the study's keyed hash (from phi_root)."""
+    table = lake.tables(manifest, "reports-", ["study", "text"])
+    return dict(zip(table["study"].to_pylist(), table["text"].to_pylist(), strict=True))
+
+
+def _strings(table: pa.Table, name: str) -> Shaped[np.ndarray, "n"]:
+    return np.array(table[name].to_pylist(), dtype=np.str_)

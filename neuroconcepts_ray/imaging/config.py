@@ -1,0 +1,21 @@
+"""What an image looks like when it reaches the network."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from neuroconcepts_ray.config import StrictModel
+
+ALGORITHM = 1
+"""Raised by hand whenever the same bytes and the same config would give other pixels."""
+
+
+class PixelConfig(StrictModel):
+    """Size, channels and fit of the pixels; part of the recipe of everything computed from them."""
+
+    size: int = Field(default=224, ge=8, le=4096)
+    """Side of the square that an image is fitted to, in pixels."""
+    channels: Literal[1, 3] = 1
+    """1: grey (colour becomes ITU-R 601 luma). 3: RGB (grey is repeated)."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How a rectangle becomes a square: its central square, all of it between black bars, or distorted."""
