@@ -1,0 +1,119 @@
+"""What a report says, and what it only denies, doubts or was asked."""
+
+from pathlib import Path
+
+import pytest
+
+from neuroconcepts_ray.naming import text
+
+REPORT = """
+                                 FINAL REPORT
+ EXAMINATION:  CHEST (PA AND LAT)
+
+ INDICATION:  ___ year old woman with fever // eval for pneumonia
+
+ COMPARISON:  Chest radiograph from ___
+
+ FINDINGS:
+
+ PA and lateral views of the chest provided. There is a small left pleural
+ effusion. No focal consolidation, or pneumothorax.
+ LUNGS: Clear bases.
+
+ IMPRESSION:
+
+ 1. Small left pleural effusion.
+ 2. No pneumothorax.
+
+ NOTIFICATION:  Discussed with Dr. ___ by telephone at 3:15 pm.
+"""
+
+# sentence, term, its polarity
+CASES = [
+    ("There is a small pleural effusion.", "pleural effusion", "affirmed"),
+    ("No pleural effusion.", "pleural effusion", "negated"),
+    ("There is no evidence of pneumothorax.", "pneumothorax", "negated"),
+    ("No focal consolidation, pleural effusion, or pneumothorax.", "focal consolidation", "negated"),
+    ("No focal consolidation, pleural effusion, or pneumothorax.", "pneumothorax", "negated"),
+    ("No pneumothorax, heart is enlarged.", "heart is enlarged", "affirmed"),
+    ("No pneumothorax, mild cardiomegaly.", "cardiomegaly", "affirmed"),
+    ("No pneumothorax but there is cardiomegaly.", "cardiomegaly", "affirmed"),
+    ("No pneumothorax and the heart is enlarged.", "heart", "affirmed"),
+    ("Cardiomegaly without pulmonary edema.", "cardiomegaly", "affirmed"),
+    ("Cardiomegaly without pulmonary edema.", "pulmonary edema", "negated"),
+    ("Pleural effusion is not seen.", "pleural effusion", "negated"),
+    ("Effusion, consolidation and pneumothorax are absent.", "effusion", "negated"),
+    ("The heart is enlarged and pleural effusion is not seen.", "pleural effusion", "negated"),
+    ("The heart is enlarged and pleural effusion is not seen.", "heart is enlarged", "affirmed"),
+    ("The pneumothorax has resolved.", "pneumothorax", "negated"),
+    ("Pneumothorax is no longer seen.", "pneumothorax", "negated"),
+    ("The lungs are free of consolidation.", "consolidation", "negated"),
+    ("Neither effusion nor pneumothorax.", "pneumothorax", "negated"),
+    ("No interval change in the pleural effusion.", "pleural effusion", "affirmed"),
+    ("Without change in cardiomegaly.", "cardiomegaly", "affirmed"),
+    ("No increase in pulmonary edema.", "pulmonary edema", "affirmed"),
+    ("Possible pneumonia.", "pneumonia", "uncertain"),
+    ("Opacity, likely atelectasis.", "atelectasis", "uncertain"),
+    ("Opacity, likely atelectasis.", "opacity", "affirmed"),
+    ("Findings may represent pneumonia.", "pneumonia", "uncertain"),
+    ("Cannot exclude pneumonia.", "pneumonia", "uncertain"),
+    ("Pneumonia cannot be excluded.", "pneumonia", "uncertain"),
+    ("Pneumonia is not excluded.", "pneumonia", "uncertain"),
+    ("No effusion, possible pneumonia.", "effusion", "negated"),
+    ("No effusion, possible pneumonia.", "pneumonia", "uncertain"),
+    ("Pneumonia is unlikely.", "pneumonia", "negated"),
+    ("No opacity consistent with pneumonia.", "pneumonia", "negated"),
+    ("No definite pneumothorax.", "pneumothorax", "negated"),
+    ("No effusion. Pneumothorax on the right.", "pneumothorax", "affirmed"),
+    ("Possible effusion. There is effusion.", "effusion", "affirmed"),
+    ("No effusion. Possible effusion.", "effusion", "uncertain"),
+    ("Tip of the tube is low.", "tip of the", None),
+    ("No pleural effusion.", "no pleural", None),
+    ("Effusion, opacity.", "effusion opacity", None),
+    ("Unchanged pleural effusion compared to prior.", "compared", None),
+    ("Unchanged pleural effusion compared to prior.", "unchanged pleural", None),
+    ("Nodule of 3.5 cm.", "nodule of", None),
+]
+
+
+@pytest.mark.parametrize(("sentence", "term", "polarity"), CASES)
+def test_a_term_has_the_polarity_that_a_reader_gives_it(sentence: str, term: str, polarity: str | None) -> None:
+    assert text.terms(sentence).get(term) == polarity
+
+
+def test_only_findings_and_impression_give_terms() -> None:
+    found = text.terms(REPORT)
+    assert found["pleural effusion"] == "affirmed"
+    assert found["small left pleural"] == "affirmed"
+    assert found["pneumothorax"] == "negated"
+    assert found["focal consolidation"] == "negated"
+    assert found["clear bases"] == "affirmed"
+    words = {word for term in found for word in term.split()}
+    assert not words & {"pneumonia", "fever", "final", "report", "views", "telephone", "comparison", "impression"}
+
+
+def test_the_best_section_is_the_impression_then_the_findings_then_the_last_paragraph() -> None:
+    assert text.best_section(REPORT).startswith("1. Small left")
+    assert text.best_section("FINDINGS: Clear lungs.") == "Clear lungs."
+    assert text.best_section("Seen in bed.\n\nClear lungs.") == "Clear lungs."
+    assert text.best_section("") == ""
+
+
+def test_a_question_in_the_indication_is_no_observation() -> None:
+    assert text.terms("INDICATION: Pneumonia?\n") == {}
+    assert "pneumonia" not in text.terms("INDICATION: Pneumonia?\n\nThe lungs are clear.")
+    assert "lungs are clear" in text.terms("INDICATION: Pneumonia?\n\nThe lungs are clear.")
+
+
+def test_numbers_dates_and_blanked_names_never_become_terms() -> None:
+    found = text.terms("Line 12 placed on 2/3/2020 by ___ near vein.")
+    assert not any(char.isdigit() or char == "_" for term in found for char in term)
+    assert "near vein" in found
+
+
+def test_real_reports_parse_into_bounded_clean_terms(shared_data: Path) -> None:
+    for path in sorted((shared_data / "mimic_cxr_reports").rglob("*.txt"))[:100]:
+        for term in text.terms(path.read_text(encoding="utf-8", errors="replace")):
+            parts = term.split()
+            assert 1 <= len(parts) <= 3
+            assert parts[0] not in text.words.STOP and parts[-1] not in text.words.STOP
