@@ -1,13 +1,34 @@
-"""Fixtures of the whole suite."""
+"""Fixtures of the whole suite: one Ray cluster, one phantom, one finished chain, shared by all tests."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+from neuroconcepts_ray.distributed.compat import prepare_environment
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The machine is shared and noisy: no deadlines; and the same examples every time, for the suite is a gate.
+settings.register_profile("suite", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("suite")
+
+prepare_environment()
+
+
+def needs(condition: bool, reason: str) -> None:
+    """Skip where a part of the system is missing; under CI=true, where all parts are installed, fail."""
+    if not condition:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"under CI nothing may be missing: {reason}")
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +38,136 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real films (shared/data beside the project) are not on this machine")
     return folder
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Cluster:
+    """A head started with ``ray start --head``; ends with the test run, and takes nothing else with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.dashboard = free_port(), free_port()
+        ray = str(Path(sys.executable).with_name("ray"))
+        command = [ray, "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=4", "--num-gpus=0"]
+        command += [f"--port={self.port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
+        command += [f"--dashboard-port={self.dashboard}", f"--temp-dir={folder}", "--object-store-memory=1000000000"]
+        self.log = (folder / "head.log").open("wb")
+        # A job's entry point `python` is looked up on the path of the head that starts it.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.process = subprocess.Popen(  # noqa: S603
+            command,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PATH": path},
+            start_new_session=True,
+        )
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def jobs(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard}"
+
+    def wait(self, seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with (
+                    socket.create_connection(("127.0.0.1", self.port), 1),
+                    socket.create_connection(("127.0.0.1", self.dashboard), 1),
+                ):
+                    return
+            except OSError:
+                time.sleep(0.3)
+        pytest.fail(f"the Ray head did not come up; see {self.log.name}")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The one Ray cluster of the run; commands reach it through RAY_ADDRESS."""
+    import tempfile
+
+    # Short: Ray's sockets live below it, and a socket's path is limited to 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True) as folder:  # noqa: S108
+        made = Cluster(Path(folder))
+        try:
+            made.wait()
+            yield made
+        finally:
+            made.stop()
+
+
+class Command:
+    """Runs ``neuroconcepts`` as a user would: another process, its exit code, its output."""
+
+    def __init__(self, address: str | None) -> None:
+        self.env = {**os.environ, "COLUMNS": "200"}
+        self.env.pop("RAY_ADDRESS", None)
+        if address:
+            self.env["RAY_ADDRESS"] = address
+
+    def start(self, *args: object, **env: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "neuroconcepts_ray", *map(str, args)]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env | env,
+            start_new_session=True,
+        )
+
+    def __call__(self, *args: object, code: int = 0, timeout: float = 250, **env: str) -> "Result":
+        process = self.start(*args, **env)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            pytest.fail(f"{args} did not end in {timeout} s\n{out}\n{err}")
+        assert process.returncode == code, f"{args}: exit {process.returncode}\n{out}\n{err}"
+        return Result(out, err)
+
+
+class Result:
+    """What a command printed."""
+
+    def __init__(self, out: str, err: str) -> None:
+        self.out, self.err = out, err
+
+    @property
+    def error(self) -> str:
+        """The one error line; there must be no traceback, and nothing else that looks like a fault."""
+        assert "Traceback" not in self.err + self.out, self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+@pytest.fixture(scope="session")
+def nc(cluster: Cluster) -> Command:
+    """The command on the shared cluster."""
+    return Command(cluster.address)
+
+
+@pytest.fixture(scope="session")
+def nc_alone() -> Command:
+    """The command without a cluster: for what must not need one."""
+    return Command(None)

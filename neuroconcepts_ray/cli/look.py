@@ -1,0 +1,83 @@
+"""Verbs that look: what is finished, and what can be configured."""
+
+import json
+import types
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.pipeline import Outcome, Pipeline, PipelineConfig
+
+
+def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
+    manifest = outcome.manifest
+    receipts = len(line.lake.done_shards(outcome.plan)) if outcome.plan and not manifest else 0
+    return {
+        "stage": outcome.stage.verb,
+        "artifact": outcome.name,
+        "state": "finished" if manifest else "under way" if receipts else "to do",
+        "rows": manifest.rows if manifest else None,
+        "quarantined": len(manifest.quarantined) if manifest else None,
+        "shards_done": receipts or None,
+        "fingerprint": manifest.artifact if manifest else outcome.plan.artifact if outcome.plan else None,
+        "content": manifest.content if manifest else None,
+    }
+
+
+def status(path: Path, overrides: list[str], *, as_json: bool) -> None:
+    """Print the state of every artifact, and the images that were set aside, by cause."""
+    line = Pipeline(pipeline.load(path, overrides))
+    outcomes = line.walk()
+    rows = [_row(line, outcome) for outcome in outcomes]
+    bad = sorted({(q.image_id, q.stage, q.cause) for o in outcomes if o.manifest for q in o.manifest.quarantined})
+    if as_json:
+        quarantined = [dict(zip(("image_id", "stage", "cause"), entry, strict=True)) for entry in bad]
+        print(json.dumps({"artifacts": rows, "quarantined": quarantined}, indent=1))  # noqa: T201 - the product
+        return
+    view = Table(box=None, pad_edge=False)
+    for heading in rows[0]:
+        view.add_column(heading.replace("_", " "))
+    for row in rows:
+        view.add_row(
+            *("-" if v is None else str(v)[:12] if k in ("fingerprint", "content") else str(v) for k, v in row.items())
+        )
+    console = Console()
+    console.print(view)
+    for image_id, stage, cause in bad:
+        console.print(f"set aside by {stage}: {image_id}: {cause}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    kinds = [annotation, *get_args(annotation)]
+    return [
+        k for k in kinds if isinstance(k, type) and not isinstance(k, types.GenericAlias) and issubclass(k, BaseModel)
+    ]
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str]]:
+    """Every key below a model: its dotted name, its default as JSON, its meaning."""
+    rows: list[tuple[str, str, str]] = []
+    for name, field in model.model_fields.items():
+        nested = _models(field.annotation)
+        key = f"{prefix}{name}"
+        if nested:
+            is_mapping = nested[0] is not field.annotation and "dict" in str(field.annotation)
+            rows += fields(nested[0], f"{key}.<name>." if is_mapping else f"{key}.")
+            continue
+        default = "(required)" if field.is_required() else json.dumps(field.get_default(call_default_factory=True))
+        rows.append((key, default, " ".join((field.description or "").split())))
+    return rows
+
+
+def config() -> None:
+    """Print every key of a pipeline file."""
+    view = Table(box=None, pad_edge=False)
+    for heading in ("key", "default", "meaning"):
+        view.add_column(heading, overflow="fold", no_wrap=heading == "key")
+    for row in fields(PipelineConfig):
+        view.add_row(*row)
+    Console().print(view)

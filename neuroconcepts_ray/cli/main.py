@@ -1,0 +1,213 @@
+"""``neuroconcepts``: one verb a stage, made from the table; errors in one line, each with its exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neuroconcepts_ray.stages import TABLE, Stage
+
+app = typer.Typer(
+    name="neuroconcepts",
+    help="What does an opaque image classifier look at? Mine, name and search its concepts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="The pipeline's YAML file.", envvar="NEUROCONCEPTS_CONFIG", dir_okay=False),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one field: section.field=value. Repeatable.", metavar="A.B=V"),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and touch nothing.")]
+NewOnly = Annotated[
+    bool, typer.Option("--new-only", help="Keep classifier and SAE as they are; pass new images through them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Space = Annotated[str, typer.Option("--space", help="The code space to ask.")]
+
+
+def _stage_command(entry: Stage) -> Callable[..., None]:
+    def command(config: Config, overrides: Set = None, dry_run: DryRun = False, new_only: NewOnly = False) -> None:
+        from neuroconcepts_ray.cli import work
+
+        work.make(config, overrides or [], (entry.verb,), dry_run=dry_run, new_only=new_only)
+
+    command.__doc__ = (
+        f"{entry.does}\n\n**Examples**\n\n"
+        f"`neuroconcepts {entry.verb} -c pipeline.yaml`\n\n"
+        f"`neuroconcepts {entry.verb} -c pipeline.yaml --dry-run`"
+    )
+    return command
+
+
+for _entry in TABLE:
+    app.command(_entry.verb, rich_help_panel="Stages, in order")(_stage_command(_entry))
+
+
+@app.command(rich_help_panel="Chain")
+def run(config: Config, overrides: Set = None, dry_run: DryRun = False, new_only: NewOnly = False) -> None:
+    """Run the whole chain; what is finished stays, what is unfinished continues.
+
+    **Examples**
+
+    `neuroconcepts run -c pipeline.yaml`
+
+    `neuroconcepts run -c pipeline.yaml --set sae.k=16 --dry-run`
+
+    `neuroconcepts run -c pipeline.yaml --new-only`
+    """
+    from neuroconcepts_ray.cli import work
+
+    work.make(config, overrides or [], tuple(entry.verb for entry in TABLE), dry_run=dry_run, new_only=new_only)
+
+
+@app.command(rich_help_panel="Chain")
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything of the demo goes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the phantom archive.")] = 0,
+    patients: Annotated[int | None, typer.Option(help="Patients of the phantom archive.")] = None,
+) -> None:
+    """Run the chain on a synthetic archive with planted findings, and score it against their truth.
+
+    **Example:** `neuroconcepts demo /tmp/demo --seed 7`
+    """
+    from neuroconcepts_ray.cli import demo as demos
+
+    demos.run(folder, seed=seed, patients=patients)
+
+
+@app.command(rich_help_panel="Chain")
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="Gets archive/, reports/ and truth/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the phantom: field=value. Repeatable.")
+    ] = None,
+) -> None:
+    """Write a synthetic chest archive in the layout of MIMIC-CXR-JPG, its truth elsewhere.
+
+    **Example:** `neuroconcepts phantom /tmp/phantom --set patients=200 --set seed=3`
+    """
+    from neuroconcepts_ray.cli import demo as demos
+
+    demos.phantom(folder, overrides or [])
+
+
+@app.command(rich_help_panel="Ask")
+def search(
+    config: Config,
+    overrides: Set = None,
+    like: Annotated[str | None, typer.Option(help="Films like this image_id.")] = None,
+    neuron: Annotated[int | None, typer.Option(help="Films in which this neuron is strongest.")] = None,
+    space: Space = "latents",
+    top: Annotated[int, typer.Option(help="How many films.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find films by likeness or by concept; never the film, study or patient asked about.
+
+    **Examples**
+
+    `neuroconcepts search -c pipeline.yaml --like IMAGE_ID`
+
+    `neuroconcepts search -c pipeline.yaml --neuron 17 --space latents`
+    """
+    from neuroconcepts_ray.cli import ask
+
+    ask.search(config, overrides or [], like=like, neuron=neuron, space=space, top=top, as_json=as_json)
+
+
+@app.command(rich_help_panel="Ask")
+def explain(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image_id of the catalog.")],
+    config: Config,
+    overrides: Set = None,
+    label: Annotated[str | None, typer.Option(help="The label to explain; default: the most probable one.")] = None,
+    space: Space = "latents",
+    as_json: AsJson = False,
+) -> None:
+    """Explain one prediction: the logit taken apart exactly, its concepts, its report, and films like it.
+
+    **Example:** `neuroconcepts explain IMAGE_ID -c pipeline.yaml --label "Pleural Effusion"`
+    """
+    from neuroconcepts_ray.cli import ask
+
+    ask.explain(image, config, overrides or [], label=label, space=space, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look after")
+def status(config: Config, overrides: Set = None, as_json: AsJson = False) -> None:
+    """Say from the lake alone what is finished, what is under way, and what was set aside.
+
+    **Example:** `neuroconcepts status -c pipeline.yaml`
+    """
+    from neuroconcepts_ray.cli import look
+
+    look.status(config, overrides or [], as_json=as_json)
+
+
+@app.command("config", rich_help_panel="Look after")
+def show_config() -> None:
+    """List every key of a pipeline file with its default and meaning.
+
+    **Example:** `neuroconcepts config`
+    """
+    from neuroconcepts_ray.cli import look
+
+    look.config()
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def call(args: list[str]) -> int:
+    """Run one command line and return its exit code: 0 done, 2 usage, 3 input, 4 environment, 1 ours."""
+    from neuroconcepts_ray.errors import NeuroconceptsError
+
+    try:
+        result: Any = app(args, standalone_mode=False)
+    except NeuroconceptsError as error:
+        return _fail(error.message, error.exit_code)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; the same command continues", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's usage errors
+            return _fail(f"{error.format_message()}. Try --help", 2)
+        if os.environ.get("NEUROCONCEPTS_DEBUG"):
+            raise
+        if isinstance(error, OSError):
+            return _fail(f"the machine failed: {error.strerror or type(error).__name__}", 4)
+        kind = f"{type(error).__name__} in {_place(error)}"
+        return _fail(f"a fault of ours: {kind}. Set NEUROCONCEPTS_DEBUG=1 for the traceback, and please report it", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+
+
+def job(verb: str) -> None:
+    """Entry of ``jobs/<verb>.py``: the verb with this process's arguments."""
+    sys.exit(call([verb, *sys.argv[1:]]))
+
+
+def main() -> None:
+    """Entry of ``neuroconcepts``."""
+    sys.exit(call(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""Verbs that do work: walk the table, tell what was found and what was made."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.distributed.progress import event
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.pipeline import Outcome, Pipeline
+from neuroconcepts_ray.stages import TABLE
+
+_WORDS = {
+    "found": "finished already",
+    "made": "made",
+    "frozen": "kept as it was (--new-only)",
+    "missing": "to do",
+    "unknown": "to do, once what it needs is there",
+}
+
+
+def say(text: str) -> None:
+    """One line for people, on standard output."""
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def _tell(outcome: Outcome) -> None:
+    if sys.stderr.isatty():
+        Console(stderr=True, highlight=False).print(f"{outcome.name:>28}  {_WORDS[outcome.state]}")
+    else:
+        event("stage", artifact=outcome.name, state=outcome.state, seconds=round(outcome.seconds, 2))
+
+
+def table(outcomes: list[Outcome]) -> Table:
+    """A table of outcomes: artifact, state, rows, set aside, fingerprint."""
+    view = Table(box=None, pad_edge=False)
+    for heading in ("stage", "artifact", "state", "rows", "set aside", "fingerprint"):
+        view.add_column(heading, justify="right" if heading in ("rows", "set aside") else "left")
+    for o in outcomes:
+        manifest = o.manifest
+        name = manifest.artifact if manifest else o.plan.artifact if o.plan else "-"
+        view.add_row(
+            o.stage.verb,
+            o.name,
+            _WORDS[o.state],
+            str(manifest.rows) if manifest else "-",
+            str(len(manifest.quarantined)) if manifest else "-",
+            name[:12],
+        )
+    return view
+
+
+def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: bool, new_only: bool) -> list[Outcome]:
+    """Make the artifacts of some verbs; say so where there is nothing to do.
+
+    Raises:
+        InputError: A stage's inputs are not finished, and its verb is not among ``verbs``.
+    """
+    line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
+    last = verbs[-1]
+    if dry_run:
+        outcomes = line.walk(until=last)
+        Console().print(table(outcomes))
+        return outcomes
+    outcomes = []
+    order = [stage.verb for stage in TABLE]
+    before = order[order.index(verbs[0]) - 1] if order.index(verbs[0]) else None
+    if before is not None:
+        for o in line.walk(until=before):
+            if o.state in ("missing", "unknown"):
+                raise InputError(
+                    f"{verbs[0]} needs {o.name}, which is not finished",
+                    remedy=f"Run `neuroconcepts {o.stage.verb}` with the same config first, or `run` for all",
+                )
+    outcomes = line.walk(make=verbs, until=last, tell=_tell)
+    Console().print(table(outcomes))
+    if all(o.state in ("found", "frozen") for o in outcomes if o.stage.verb in verbs):
+        say("Nothing to do: everything is finished already.")
+    return outcomes

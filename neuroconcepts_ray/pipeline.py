@@ -1,0 +1,183 @@
+"""A pipeline: the sections of one config, and the walk over the table that finds or makes every artifact."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from neuroconcepts_ray import config as configs
+from neuroconcepts_ray.activations.config import ActivationsConfig
+from neuroconcepts_ray.catalog.config import CatalogConfig
+from neuroconcepts_ray.classifier.config import ClassifierConfig
+from neuroconcepts_ray.config import PathStr, StrictModel
+from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.lake.recipe import Plan
+from neuroconcepts_ray.naming.config import NamesConfig
+from neuroconcepts_ray.neurons.config import SpaceConfig, default_spaces
+from neuroconcepts_ray.retrieval.config import IndexConfig
+from neuroconcepts_ray.sae.config import SAEConfig
+from neuroconcepts_ray.stages import TABLE, Stage
+
+
+class PipelineConfig(StrictModel):
+    """One archive, one black box, and how its concepts are mined: a section for each stage."""
+
+    lake: PathStr
+    """Where artifacts live: a folder or URI."""
+    phi_root: PathStr
+    """Where protected health information lives (patient ids, source keys, report texts); owner-only permissions."""
+    catalog: CatalogConfig
+    """The archive, its labels, and the roles of its patients."""
+    classifier: ClassifierConfig = ClassifierConfig()
+    """The black box."""
+    activations: ActivationsConfig = ActivationsConfig()
+    """What is kept of a forward pass."""
+    sae: SAEConfig = SAEConfig()
+    """The sparse autoencoder."""
+    spaces: dict[str, SpaceConfig] = Field(default_factory=default_spaces)
+    """The code spaces by name."""
+    names: NamesConfig = NamesConfig()
+    """How neurons are named."""
+    index: IndexConfig = IndexConfig()
+    """The index that queries ask."""
+    compute: ComputeConfig = ComputeConfig()
+    """Machines and bounds; changes no result."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one artifact in a walk.
+
+    Attributes:
+        stage: The stage that makes it.
+        name: The artifact's name.
+        state: ``found``, ``made``, ``frozen``, ``missing`` or ``unknown`` (its inputs are missing).
+        plan: Its plan, where its inputs are known.
+        manifest: Its manifest, where it is finished.
+        seconds: What making the stage took.
+    """
+
+    stage: Stage
+    name: str
+    state: str
+    plan: Plan | None = None
+    manifest: Manifest | None = None
+    seconds: float = 0.0
+
+
+Tell = Callable[[Outcome], None]
+
+
+def load(path: Path, overrides: list[str]) -> PipelineConfig:
+    """Read a pipeline config; see :func:`neuroconcepts_ray.config.load`."""
+    return configs.load(PipelineConfig, path, overrides)
+
+
+class Pipeline:
+    """A config bound to its lake.
+
+    Args:
+        config: The config.
+        new_only: Keep the newest classifier and SAE although the catalog has grown since, so that new images pass
+            through frozen models.
+    """
+
+    def __init__(self, config: PipelineConfig, *, new_only: bool = False) -> None:
+        self.config = config
+        self.new_only = new_only
+        self.lake = Lake.open(config.lake, config.phi_root)
+
+    def _ref(self, name: str) -> str:
+        return f"{name}-{self.config.catalog.ref_name}"
+
+    def _frozen(self, plans: Mapping[str, Plan]) -> dict[str, Manifest] | None:
+        """The newest artifacts of the stage's own config, whatever catalog they were made from."""
+        found = {}
+        for name, plan in plans.items():
+            newest = self.lake.head(self._ref(name))
+            body = plan.recipe.body()
+            same = newest is not None and all(newest.recipe_body[key] == body[key] for key in ("config", "algorithm"))
+            if newest is None or not same:
+                return None
+            found[name] = newest
+        return found
+
+    def _make(self, stage: Stage, have: Mapping[str, Manifest]) -> dict[str, Manifest]:
+        section = getattr(self.config, stage.section)
+        extra: dict[str, Any] = {"root": self.config.catalog.root} if stage.reads_archive else {}
+        made: dict[str, Manifest] = stage.job().run(section, have, self.lake, self.config.compute, **extra)
+        return made
+
+    def _step(self, stage: Stage, have: dict[str, Manifest], make: bool) -> Iterator[Outcome]:
+        start = time.monotonic()
+        if stage.verb == "catalog":
+            current = stage.job().current(self.config.catalog, self.lake)
+            manifest = self._make(stage, have)["catalog"] if make else current
+            state = "missing" if manifest is None else "found" if manifest == current else "made"
+            yield Outcome(stage, "catalog", state, None, manifest, time.monotonic() - start)
+            return
+        families = {need for need in stage.needs if not any(name.startswith(need) for name in have)}
+        if families:
+            yield Outcome(stage, stage.makes.rstrip("."), "unknown")
+            return
+        plans: dict[str, Plan] = stage.config().plan(getattr(self.config, stage.section), have)
+        found = {name: self.lake.find(plan) for name, plan in plans.items()}
+        state = "found"
+        if any(manifest is None for manifest in found.values()):
+            frozen = self._frozen(plans) if stage.frozen and self.new_only else None
+            if frozen is not None:
+                found, state = dict(frozen), "frozen"
+            elif make:
+                found, state = dict(self._make(stage, have)), "made"
+            else:
+                state = "missing"
+        seconds = time.monotonic() - start
+        for name, plan in plans.items():
+            manifest = found.get(name)
+            yield Outcome(stage, name, state if manifest or state != "found" else "missing", plan, manifest, seconds)
+
+    def walk(self, *, make: tuple[str, ...] = (), until: str | None = None, tell: Tell | None = None) -> list[Outcome]:
+        """Go over the table in order, finding artifacts, and making those of the stages in ``make``.
+
+        Args:
+            make: Verbs that may do work; none for a look without touching anything.
+            until: The last verb of interest.
+            tell: Called with each outcome as it is known.
+        """
+        have: dict[str, Manifest] = {}
+        outcomes: list[Outcome] = []
+        for stage in TABLE:
+            for outcome in self._step(stage, have, stage.verb in make):
+                outcomes.append(outcome)
+                if outcome.manifest is not None and (outcome.state != "missing"):
+                    have[outcome.name] = outcome.manifest
+                    if make and outcome.state == "made" and stage.verb != "catalog":
+                        self.lake.advance(self._ref(outcome.name), outcome.manifest)
+                if tell is not None:
+                    tell(outcome)
+            if stage.verb == until:
+                break
+        return outcomes
+
+    def artifacts(self, needs: str | None = None) -> dict[str, Manifest]:
+        """All finished artifacts by name, up to the stage that makes ``needs``.
+
+        Raises:
+            InputError: ``needs`` is not finished; names the verb to run.
+        """
+        outcomes = self.walk()
+        have = {o.name: o.manifest for o in outcomes if o.manifest is not None and o.state != "missing"}
+        if needs is not None and needs not in have:
+            first = next((o for o in outcomes if o.state in ("missing", "unknown")), None)
+            verb = first.stage.verb if first else "run"
+            raise InputError(
+                f"{needs} is not finished",
+                remedy=f"Run `neuroconcepts run` with the same config (the first stage to do is `{verb}`)",
+            )
+        return have
