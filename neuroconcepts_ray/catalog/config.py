@@ -11,10 +11,10 @@ from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
 ALGORITHM = 1
 """Raised by hand whenever the same archive and config would give other bytes."""
 
-ROLES = ("fit", "probe", "select", "verify", "test")
-"""The five roles, in the order in which a study meets them."""
-
 Role = Literal["fit", "probe", "select", "verify", "test"]
+
+ROLES: tuple[Role, ...] = ("fit", "probe", "select", "verify", "test")
+"""The five roles, in the order in which a run comes to them."""
 
 
 class Shares(StrictModel):

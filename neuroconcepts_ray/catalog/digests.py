@@ -1,0 +1,113 @@
+"""SHA-256 of an archive's files; a file that has kept size and time since the last look is not read again."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+
+from neuroconcepts_ray.catalog.walk import Entry
+from neuroconcepts_ray.errors import EnvironmentFault
+from neuroconcepts_ray.lake.store import Store
+from neuroconcepts_ray.lake.table import from_parquet, to_parquet
+
+THREADS = 16
+"""Reading waits for disks, and hashing releases the interpreter's lock."""
+
+BATCH = 512
+
+RACY_NS = 2_000_000_000
+"""A file changed this shortly before it was read may change again within one tick of its clock: not remembered."""
+
+Known = dict[tuple[str, int, int], str]
+"""SHA-256 by (key, size, mtime_ns)."""
+
+
+def digest_files(
+    root: Path, files: Sequence[Entry], known: Known, advance: Callable[[int], None], *, where: str = "catalog.root"
+) -> list[str]:
+    """SHA-256 of files, read only where it is not known.
+
+    Args:
+        root: The tree's root.
+        files: The files.
+        known: What the last look found.
+        advance: Told how many files were done since its last call.
+        where: The config field that names the tree, for messages.
+
+    Returns:
+        One digest a file, 64 hexadecimal digits.
+
+    Raises:
+        EnvironmentFault: A file cannot be read, or changed meanwhile; its name, which may be a patient's id, is
+            left out.
+    """
+
+    def one(file: Entry) -> str:
+        known_digest = known.get((file.key, file.size, file.mtime_ns))
+        if known_digest is not None:
+            return known_digest
+        try:
+            with (root / file.key).open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                size = os.fstat(stream.fileno()).st_size
+        except OSError as error:
+            raise EnvironmentFault(
+                f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
+                where=where,
+                remedy="Mend its permissions or the disk, and run the same command again",
+            ) from None
+        if size != file.size:
+            raise EnvironmentFault(
+                "a file of the archive changed while it was catalogued",
+                where=where,
+                remedy="Run the same command again once nothing writes there",
+            )
+        return digest
+
+    digests: list[str] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(files), BATCH):  # a pool keeps an object for everything it was ever given
+            digests += pool.map(one, files[start : start + BATCH])
+            advance(len(digests) - start)
+    return digests
+
+
+def read_known(phi: Store, key: str, root: Path) -> Known:
+    """What the last look at this root found; nothing if there was none or it was elsewhere."""
+    try:
+        table = from_parquet(phi.read(key))
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return {}
+    if (table.schema.metadata or {}).get(b"root") != str(root.resolve()).encode():
+        return {}
+    columns = [table[name].to_pylist() for name in ("key", "size", "mtime_ns", "sha256")]
+    return {(name, size, mtime): digest for name, size, mtime, digest in zip(*columns, strict=True)}
+
+
+def write_known(
+    phi: Store, key: str, root: Path, files: Sequence[Entry], digests: Sequence[str], looked_ns: int
+) -> None:
+    """Remember what this look found, below phi_root and outside every artifact: times are no content.
+
+    Args:
+        phi: The store below phi_root.
+        key: Where to remember.
+        root: The tree's root.
+        files: The files.
+        digests: Their digests.
+        looked_ns: When the look began; files changed within two seconds of it are not remembered.
+    """
+    settled = looked_ns - RACY_NS
+    kept = [(file, digest) for file, digest in zip(files, digests, strict=True) if file.mtime_ns < settled]
+    table = pa.table(
+        {
+            "key": pa.array([file.key for file, _ in kept], pa.string()),
+            "size": pa.array([file.size for file, _ in kept], pa.int64()),
+            "mtime_ns": pa.array([file.mtime_ns for file, _ in kept], pa.int64()),
+            "sha256": pa.array([digest for _, digest in kept], pa.string()),
+        }
+    )
+    phi.write(key, to_parquet(table.replace_schema_metadata({"root": str(root.resolve())})))

@@ -1,0 +1,172 @@
+"""The catalog stage: look at the archive once and freeze what is new."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from neuroconcepts_ray.catalog import folder, mimic
+from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts
+from neuroconcepts_ray.catalog.config import ALGORITHM, CatalogConfig
+from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
+from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
+from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
+from neuroconcepts_ray.catalog.sources import archive_root
+from neuroconcepts_ray.catalog.walk import Entry
+from neuroconcepts_ray.config import recipe_fields
+from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.progress import track
+from neuroconcepts_ray.errors import EnvironmentFault
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest, Part
+from neuroconcepts_ray.lake.recipe import Plan, Recipe, sha256
+from neuroconcepts_ray.lake.table import to_parquet
+
+NAME = "catalog"
+
+
+def current(config: CatalogConfig, lake: Lake) -> Manifest | None:
+    """The newest catalog of this config, without looking at the archive; None where there is none.
+
+    Raises:
+        ConfigError: The key file of the config cannot be read.
+    """
+    key = find_key(config, lake.phi)
+    head = lake.head(config.ref) if key is not None else None
+    return head if head is not None and key is not None and head.recipe == _recipe(config, key).digest else None
+
+
+def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig) -> dict[str, Manifest]:
+    """Catalogue the archive as it is now.
+
+    Nothing new: the newest catalog is returned. Only new images or reports: they become further partitions, and the
+    parts of the newest catalog are kept as they are. Anything else: all partitions are made anew.
+
+    Args:
+        config: The archive.
+        have: Unused; the chain starts here.
+        lake: The lake.
+        compute: Unused; this stage waits for disks, not for processors.
+
+    Returns:
+        The manifest, as ``catalog``.
+
+    Raises:
+        ConfigError: Root, reports, labels or key file do not exist.
+        InputError: The archive is damaged or contradicts itself.
+        LeakageError: A published split puts a group into two parts.
+        EnvironmentFault: A file or folder cannot be read.
+    """
+    del have, compute
+    root = archive_root(config.root)
+    reports = archive_root(config.reports, "catalog.reports") if config.reports is not None else None
+    key = make_key(config, lake.phi)
+    archive = mimic.scan(config, root, reports) if config.adapter == "mimic-cxr-jpg" else folder.scan(config, root, key)
+    archive.check()
+
+    images_sha256 = _digests(lake, config, "images", root, archive.files)
+    reports_sha256 = _digests(lake, config, "reports", reports, list(archive.reports.values()))
+    rows = make_rows(archive, config, key, images_sha256, reports_sha256)
+    facts = _facts(archive, config, rows)
+    facts["archive"] = archive_digest(rows, facts)
+
+    recipe = _recipe(config, key)
+    inputs = {"archive": facts["archive"]}
+    parent = lake.head(config.ref)
+    new = _beyond_parent(lake, parent, rows) if parent is not None and parent.recipe == recipe.digest else None
+    kept: list[Part] = []
+    if parent is not None and new is not None:
+        if not new.images.num_rows and not new.reports.num_rows:
+            return {NAME: parent}
+        inputs["parent"] = parent.content
+        kept = parent.parts
+        facts["partitions"] = list(parent.facts["partitions"])
+        rows = new
+    plan = Plan(recipe, inputs)
+    manifest = lake.find(plan)
+    if manifest is None:
+        first = len(facts["partitions"])
+        parts = cut_partitions(rows, config.partition_rows)
+        facts["partitions"] += [part.images.num_rows for part in parts]
+        written = [part for i, some in enumerate(parts) for part in _write(lake, plan, first + i, some, reports)]
+        manifest = lake.commit_manifest(plan, NAME, [*kept, *written], facts=facts)
+    lake.advance(config.ref, manifest)
+    return {NAME: manifest}
+
+
+def _recipe(config: CatalogConfig, key: HashKey) -> Recipe:
+    # Whether there are reports decides what the catalog holds; where they are does not.
+    fields = {**recipe_fields(config), "reports": config.reports is not None, "hash_key": key.id}
+    return Recipe(NAME, ALGORITHM, fields)
+
+
+def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any]:
+    unlabelled = (archive.raw == UNLABELLED).any(axis=1)
+    return {
+        "labels": archive.labels,
+        "task": archive.task,
+        "adapter": config.adapter,
+        **row_counts(rows),
+        "partitions": [],
+        "policy": {"blank": config.blank, "uncertain": config.uncertain},
+        "left_out": archive.left_out,
+        "ungrouped": archive.ungrouped,
+        "unlabelled_studies": len({archive.study_ids[i] for i in np.flatnonzero(unlabelled)}),
+        "label_counts": label_counts(archive.labels, archive.raw),
+    }
+
+
+def _digests(lake: Lake, config: CatalogConfig, tree: str, root: Path | None, files: list[Entry]) -> list[str]:
+    if root is None or not files:
+        return []
+    memory = f"catalog/{config.ref}/{tree}-seen.parquet"
+    known, looked_ns = read_known(lake.phi, memory, root), time.time_ns()
+    with track(f"catalog: {tree}", len(files), "files") as advance:
+        digests = digest_files(root, files, known, advance, where=f"catalog.{'root' if tree == 'images' else tree}")
+    if any((file.key, file.size, file.mtime_ns) not in known for file in files):
+        write_known(lake.phi, memory, root, files, digests, looked_ns)
+    return digests
+
+
+def _beyond_parent(lake: Lake, parent: Manifest, rows: Rows) -> Rows | None:
+    return beyond(
+        rows,
+        lake.tables(parent, "images-"),
+        lake.tables(parent, "sources-"),
+        lake.tables(parent, "reports-", ["study", "sha256"]),
+    )
+
+
+def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Path | None) -> list[Part]:
+    texts = [_text(reports, *pair) for pair in zip(rows.files, rows.reports["sha256"].to_pylist(), strict=True)]
+    with_text = rows.reports.add_column(1, "text", pa.array(texts, pa.string()))
+
+    def put(name: str, table: pa.Table, phi: bool) -> Part:
+        data = to_parquet(table.combine_chunks())
+        return lake.put_part(
+            plan, f"{name}-{number:04d}.parquet", data, rows=table.num_rows, root="phi" if phi else "lake"
+        )
+
+    return [put("images", rows.images, False), put("sources", rows.sources, True), put("reports", with_text, True)]
+
+
+def _text(root: Path | None, file: Entry, digest: str) -> str:
+    """A report's text; its bytes are UTF-8 or, where they are not, Latin-1."""
+    assert root is not None  # noqa: S101 - files of reports come from a reports' folder alone
+    try:
+        data = (root / file.key).read_bytes()
+    except OSError as error:
+        raise EnvironmentFault(
+            f"a report cannot be read: {error.strerror or type(error).__name__}", where="catalog.reports"
+        ) from None
+    if sha256(data) != digest:
+        raise EnvironmentFault(
+            "a report changed while it was catalogued", where="catalog.reports", remedy="Run the same command again"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
