@@ -1,0 +1,83 @@
+"""From activations to codes: sparse rows over the neurons of a space."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse import csr_array
+
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.sae.model import SAE
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What makes units comparable with each other: z = (a − mean) / std.
+
+    Attributes:
+        mean: Mean activation of each unit.
+        std: Standard deviation of each unit; 1 for a unit that does not vary, whose z is then 0.
+    """
+
+    mean: Float[np.ndarray, " d"]
+    std: Float[np.ndarray, " d"]
+
+    @classmethod
+    def of(cls, x: Float[np.ndarray, "m d"]) -> "Normalisation":
+        """Mean and standard deviation over images, computed in float64.
+
+        Raises:
+            InputError: No image.
+        """
+        if not len(x):
+            raise InputError("no image of role fit or probe in the first partition", remedy="Make it larger")
+        std = x.std(axis=0, dtype=np.float64).astype(np.float32)
+        mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return cls(mean, np.where(std > np.abs(mean) * 1e-6, std, np.float32(np.inf)))
+
+
+def rows_to_csr(values: Float[np.ndarray, "m k"], neurons: np.ndarray, n: int) -> csr_array:
+    """Codes of m images as a matrix [m, n]: positive values only, neurons ascending in each row.
+
+    Args:
+        values: Values, zero or negative where nothing fires.
+        neurons: The neuron of each value.
+        n: Number of neurons.
+    """
+    order = np.argsort(neurons, axis=1, kind="stable")
+    values, neurons = np.take_along_axis(values, order, 1), np.take_along_axis(neurons, order, 1)
+    fires = values > 0
+    starts = np.concatenate([[0], np.cumsum(fires.sum(axis=1))])
+    return csr_array((values[fires].astype(np.float32), neurons[fires], starts), shape=(len(values), n))
+
+
+@torch.inference_mode()
+def encode_latents(sae: SAE, x: Float[np.ndarray, "m d"], batch_size: int) -> csr_array:
+    """Codes over an SAE's latents.
+
+    Args:
+        sae: The SAE.
+        x: Activations.
+        batch_size: Images at once.
+    """
+    values = np.empty((len(x), sae.k), dtype=np.float32)
+    neurons = np.empty((len(x), sae.k), dtype=np.int64)
+    for start in range(0, len(x), batch_size):
+        block = torch.tensor(x[start : start + batch_size]).to(sae.b_dec)
+        some, which = sae.encode(block)
+        values[start : start + len(some)], neurons[start : start + len(some)] = some.cpu(), which.cpu()
+    return rows_to_csr(values, neurons, sae.n)
+
+
+def encode_units(normalisation: Normalisation, x: Float[np.ndarray, "m d"], top: int) -> csr_array:
+    """Codes over units: of z = (a − mean)/std the ``top`` largest, where positive; ties go to the lower unit.
+
+    Args:
+        normalisation: Mean and standard deviation of each unit.
+        x: Activations.
+        top: Units kept for an image.
+    """
+    z = (x - normalisation.mean) / normalisation.std
+    units = np.argsort(-z, axis=1, kind="stable")[:, : min(top, z.shape[1])]
+    return rows_to_csr(np.take_along_axis(z, units, 1), units, z.shape[1])

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: variants, training, metrics and their files."""
