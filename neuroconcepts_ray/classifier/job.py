@@ -1,0 +1,206 @@
+"""This stage on Ray: train (or take brought weights), score on role select, commit the classifier."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from neuroconcepts_ray.catalog.sources import Source, read_source
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
+from neuroconcepts_ray.classifier.config import ClassifierConfig, plan
+from neuroconcepts_ray.classifier.evaluate import evaluate
+from neuroconcepts_ray.classifier.films import load_films
+from neuroconcepts_ray.classifier.heads import as_task
+from neuroconcepts_ray.classifier.model import CARD, WEIGHTS, build
+from neuroconcepts_ray.classifier.targets import outputs, truth
+from neuroconcepts_ray.classifier.train import Films, fit, gather_json, score_only
+from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.profile import numeric_profile
+from neuroconcepts_ray.distributed.train import Save, State, World, train
+from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.lake.assemble import check_bad_fraction
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
+from neuroconcepts_ray.lake.recipe import canonical_json
+
+
+def _load(
+    rows: np.ndarray, catalog: Catalog, sources: Mapping[str, Source], spec: dict[str, Any], config: ClassifierConfig
+) -> tuple[np.ndarray, dict[int, str]]:
+    return load_films(
+        lambda i: read_source(spec["root"], sources[str(catalog.image_ids[rows[i]])]),
+        len(rows),
+        config.pixels,
+        config.threads,
+    )
+
+
+def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -> None:
+    """What each rank does: decode its share of the films, train, save. See :func:`classifier.train.fit`."""
+    if resume is not None and resume.meta["done"]:
+        return
+    config = validate(ClassifierConfig, spec["config"])
+    torch.set_num_threads(config.threads)
+    device = torch.device(spec["device"])
+    lake = Lake.open(spec["lake"], spec["phi"])
+    manifest = lake.manifest(*spec["catalog"])
+    if manifest is None:
+        raise InputError("the catalog is gone from the lake", value=spec["catalog"])
+    catalog, sources = load_catalog(lake, manifest), load_sources(lake, manifest)
+    labels = outputs(config, catalog)
+    y = truth(catalog, labels)
+
+    model = build(config, labels, spec["task"])
+    # A film without any label teaches nothing; brought weights learn nothing.
+    labelled = ~np.isnan(y).all(axis=1) & (config.weights is None)
+    fit_rows = np.flatnonzero((catalog.roles == "fit") & labelled)
+    select_rows = np.flatnonzero(catalog.roles == "select")
+    mine = {"fit": fit_rows[world.rank :: world.size], "select": select_rows[world.rank :: world.size]}
+    films, bad, good = {}, [], {}
+    for role, rows in mine.items():
+        array, causes = _load(rows, catalog, sources, spec, config)
+        bad += [[int(rows[i]), cause] for i, cause in causes.items()]
+        good[role] = np.array([i for i in range(len(rows)) if i not in causes], dtype=np.int64)
+        # Taking all rows would copy a file-backed array into memory.
+        films[role] = array if not causes else array[good[role]]
+        mine[role] = rows[good[role]]
+    shared = gather_json({"fit": len(mine["fit"]), "bad": bad}, world, device)
+    all_bad = sorted(entry for one in shared for entry in one["bad"])
+    quarantined = [
+        Quarantined(image_id=str(catalog.image_ids[row]), stage="classifier", cause=cause) for row, cause in all_bad
+    ]
+    check_bad_fraction(quarantined, len(fit_rows) + len(select_rows), spec["max_bad_fraction"])
+
+    kept = np.setdiff1d(select_rows, [row for row, _ in all_bad])
+    own = Films(
+        fit_x=films["fit"],
+        fit_y=y[mine["fit"]],
+        least=min(one["fit"] for one in shared),
+        select_x=films["select"],
+        select_at=np.searchsorted(kept, mine["select"]),
+        select_y=y[kept],
+    )
+    meta = {
+        "fit_images": sum(one["fit"] for one in shared),
+        "select_rows": kept.tolist(),
+        "quarantined": [one.model_dump() for one in quarantined],
+        "profile": numeric_profile(dtype=config.dtype, device=device.type, libraries=("timm", "pillow")),
+    }
+    if spec["weights"] is not None:
+        model.load_timm_state(load_safetensors(lake.read(Part(**spec["weights"]))))
+        score_only(model.to(device), own, world, save, meta)
+    else:
+        fit(model.to(device), own, config, world, resume, save, meta)
+
+
+def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def _brought(path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ConfigError: It is not one.
+    """
+    try:
+        return load_safetensors(Path(path).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            "the classifier's weights are not a safetensors file", value=path, where="classifier.weights"
+        ) from error
+
+
+def run(
+    config: ClassifierConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, root: str
+) -> dict[str, Manifest]:
+    """Make the classifier, unless it is there.
+
+    Args:
+        config: What it is.
+        have: ``catalog``.
+        lake: Where it goes.
+        compute: Machines.
+        root: The archive's root.
+
+    Returns:
+        ``{"classifier": manifest}``.
+    """
+    mine = plan(config, have)["classifier"]
+    found = lake.find(mine)
+    if found is not None:
+        return {"classifier": found}
+    catalog = load_catalog(lake, have["catalog"])
+    labels, task = outputs(config, catalog), as_task(catalog.task)
+    # Built here once, so that a wrong backbone, size or file is an error before anything is started.
+    model = build(config, labels, task)
+    weights = None
+    if config.weights is not None:
+        model.load_timm_state(_brought(config.weights))
+        weights = lake.put_part(mine, WEIGHTS, save_safetensors(_contiguous(model.timm_state())))
+    spec = {
+        "config": config.model_dump(mode="json"),
+        "lake": lake.store.uri,
+        "phi": lake.phi.uri,
+        "catalog": [have["catalog"].kind, have["catalog"].recipe, have["catalog"].artifact],
+        "root": root,
+        "task": task,
+        "device": compute.device,
+        "weights": None if weights is None else weights.model_dump(),
+        "max_bad_fraction": compute.max_bad_fraction,
+    }
+    fit_images = int((catalog.roles == "fit").sum())
+    folder = f"{lake.store.uri.removeprefix('file://')}/training"
+    state = train(
+        loop,
+        spec,
+        name=mine.artifact,
+        folder=folder,
+        compute=compute.model_copy(update={"threads": config.threads, "actors": config.workers}),
+        label="classifier",
+        total=config.epochs * max(1, fit_images // config.batch_size) if weights is None else 1,
+        workers=config.workers,
+    )
+    if weights is None:
+        best = {
+            name.removeprefix("best.model."): value
+            for name, value in state.tensors.items()
+            if name.startswith("best.model.")
+        }
+        weights = lake.put_part(mine, WEIGHTS, save_safetensors(_contiguous(best)))
+    card = lake.put_part(mine, CARD, canonical_json(model.card.model_dump(mode="json")))
+    rows = np.array(state.meta["select_rows"], dtype=np.int64)
+    facts = {
+        "backbone": config.backbone,
+        "labels": labels,
+        "task": task,
+        "d": model.d,
+        "trained": config.weights is None,
+        "fit_images": state.meta["fit_images"],
+        "epochs": state.meta["epoch"],
+        "best_epoch": state.meta["best_epoch"],
+        "history": state.meta["history"],
+        "select": evaluate(
+            state.tensors["best.logits"].numpy(), truth(catalog, labels)[rows], catalog.groups[rows], labels, task
+        ),
+        "quarantined": len(state.meta["quarantined"]),
+    }
+    manifest = lake.commit_manifest(
+        mine,
+        "classifier",
+        [weights, card],
+        quarantined=[Quarantined(**bad) for bad in state.meta["quarantined"]],
+        facts=json.loads(json.dumps(facts)),
+        profile=state.meta["profile"],
+    )
+    # What counts is committed; checkpoints of a finished run are only weight.
+    shutil.rmtree(Path(folder) / mine.artifact, ignore_errors=True)
+    return {"classifier": manifest}

@@ -1,0 +1,237 @@
+"""The deployed classifier: backbone, taps, and the float32 head whose rows W and biases b explain takes apart."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuroconcepts_ray.classifier import backbones
+from neuroconcepts_ray.classifier.augment import derived_seed
+from neuroconcepts_ray.classifier.config import ClassifierConfig, Scalar
+from neuroconcepts_ray.classifier.heads import Task
+from neuroconcepts_ray.config import StrictModel, validate
+from neuroconcepts_ray.errors import ConfigError
+from neuroconcepts_ray.imaging.config import PixelConfig
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest
+
+WEIGHTS = "weights.safetensors"
+CARD = "model.json"
+
+
+class Card(StrictModel):
+    """``model.json``: all that rebuilds the classifier around its weights."""
+
+    backbone: str
+    """The timm model."""
+    backbone_kwargs: dict[str, Scalar] = {}
+    """Its further arguments."""
+    labels: list[str]
+    """Names of the outputs."""
+    task: Task
+    """What the logits mean."""
+    pixels: PixelConfig
+    """How a film becomes pixels."""
+    mean: list[float]
+    """Subtracted from pixels in 0…1."""
+    std: list[float]
+    """What the centred pixels are divided by."""
+    d: int
+    """Width of ``pre_logits``."""
+
+
+class Classifier(nn.Module):
+    """A timm backbone that gives ``pre_logits`` f, and a linear head apart from it: logits = W f + b in float32.
+
+    The head is taken out of the timm model, so that its input is the backbone's output, whatever timm does before.
+
+    Args:
+        card: What it is; ``d`` is checked, unless it is 0.
+        seed: Seed of the fresh weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, card: Card, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "weights"))
+            backbone = backbones.create(card.backbone, len(card.labels), card.pixels.size, card.backbone_kwargs)
+        self.head_name, self.head = backbones.head(backbone, card.backbone)
+        backbone.set_submodule(self.head_name, nn.Identity())
+        self.backbone = backbone
+        self.prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+        self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
+        self.card = card.model_copy(update={"d": self.head.in_features})
+        if card.d not in (0, self.d):
+            raise ConfigError("the backbone has another width than its card says", value=self.d, limit=card.d)
+        self._check()
+
+    def _check(self) -> None:
+        """Run one black image through the backbone: it must take the size and give the head one vector."""
+        size = self.card.pixels.size
+        was_training = self.training
+        try:
+            with torch.inference_mode():
+                output = self.eval().backbone(torch.zeros(1, 3, size, size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError(
+                f"the backbone cannot take images of this size: {reason}",
+                value=size,
+                where="classifier.pixels.size",
+                remedy="Take a multiple of 32, for instance",
+            ) from error
+        finally:
+            self.train(was_training)
+        if not isinstance(output, Tensor) or output.shape != (1, self.d):
+            raise ConfigError(
+                "the backbone's head must take one vector per image",
+                value=self.card.backbone,
+                where="classifier.backbone",
+                remedy="Take resnet*, densenet*, convnext* or vit*, for instance",
+            )
+
+    @property
+    def d(self) -> int:
+        """Width of ``pre_logits``."""
+        return self.card.d
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the outputs."""
+        return self.card.labels
+
+    @property
+    def task(self) -> Task:
+        """What the logits mean."""
+        return self.card.task
+
+    @property
+    def W(self) -> Float[Tensor, "l d"]:
+        """The head's rows, float32."""
+        return self.head.weight.detach().float()
+
+    @property
+    def b(self) -> Float[Tensor, " l"]:
+        """The head's biases, float32; zero where the backbone has none."""
+        bias = self.head.bias
+        return torch.zeros(len(self.labels), device=self.W.device) if bias is None else bias.detach().float()
+
+    def normalise(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Pixels in 0…1 as the backbone takes them: centred, scaled, grey expanded to three channels."""
+        scaled = ((x - self.mean) / self.std).expand(-1, 3, -1, -1)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def pre_logits(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """The float32 vector that the head takes, from normalised pixels."""
+        vector: Tensor = self.backbone(x)
+        return vector.float()
+
+    def logits(self, f: Float[Tensor, "b d"]) -> Float[Tensor, "b l"]:
+        """W f + b, in float32 even under autocast."""
+        with torch.autocast(f.device.type, enabled=False):
+            return F.linear(f.float(), self.head.weight, self.head.bias)
+
+    def forward(self, x: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b l"]:
+        """Logits of films."""
+        return self.logits(self.pre_logits(self.normalise(x.float() / 255)))
+
+    def forward_taps(
+        self, x: UInt8[Tensor, "b c h w"], taps: Sequence[str] = (), *, reduction: str = "mean", tokens: str = "mean"
+    ) -> dict[str, Float[Tensor, "b d"]]:
+        """One float32 vector per film and tap; ``pre_logits`` and ``logits`` always.
+
+        Args:
+            x: Films.
+            taps: Module names of the timm model; a module that is called twice gives its last output.
+            reduction: ``mean`` or ``max`` over the positions of a map.
+            tokens: ``mean`` over patch tokens or the ``class`` token.
+
+        Raises:
+            ConfigError: No such tap, or one whose output is neither vector, map nor tokens.
+        """
+        found: dict[str, Tensor] = {}
+        with self._hooks([tap for tap in taps if tap not in backbones.RESERVED], found, reduction, tokens):
+            f = self.pre_logits(self.normalise(x.float() / 255))
+        return {**found, "pre_logits": f, "logits": self.logits(f)}
+
+    @contextlib.contextmanager
+    def _hooks(self, taps: Sequence[str], found: dict[str, Tensor], reduction: str, tokens: str) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for tap in taps:
+                # Pooled inside the hook: a later in-place operation may overwrite the output.
+                def hook(_module: nn.Module, _given: object, output: object, tap: str = tap) -> None:
+                    found[tap] = backbones.pool(output, tap, reduction=reduction, tokens=tokens, prefix=self.prefix)
+
+                module = backbones.layer(self.backbone, tap, hidden=self.head_name)
+                stack.callback(module.register_forward_hook(hook).remove)
+            yield
+
+    def timm_state(self) -> dict[str, Tensor]:
+        """Parameters and buffers under the names that timm gives them."""
+        state = {name: value.detach() for name, value in self.backbone.state_dict().items()}
+        return state | {f"{self.head_name}.{name}": value.detach() for name, value in self.head.state_dict().items()}
+
+    def load_timm_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take parameters under timm's names.
+
+        Raises:
+            ConfigError: Names or shapes differ.
+        """
+        want = {name: tuple(value.shape) for name, value in self.timm_state().items()}
+        got = {name: tuple(value.shape) for name, value in state.items()}
+        if want != got:
+            wrong = sorted(name for name in {*want, *got} if want.get(name) != got.get(name))
+            first = wrong[0]
+            raise ConfigError(
+                f"the weights do not fit the backbone: {len(wrong)} tensors differ, the first is {first}",
+                value=got.get(first, "absent"),
+                limit=want.get(first, "absent"),
+                where="classifier.weights",
+                remedy="Check backbone, backbone_kwargs and labels against the file",
+            )
+        place = f"{self.head_name}."
+        tail = {name.removeprefix(place): value for name, value in state.items() if name.startswith(place)}
+        self.head.load_state_dict(tail)
+        self.backbone.load_state_dict({name: v for name, v in state.items() if not name.startswith(place)})
+
+
+def build(config: ClassifierConfig, labels: Sequence[str], task: Task) -> Classifier:
+    """A classifier with fresh weights, seeded by the config."""
+    return Classifier(
+        Card(
+            backbone=config.backbone,
+            backbone_kwargs=config.backbone_kwargs,
+            labels=list(labels),
+            task=task,
+            pixels=config.pixels,
+            mean=config.mean,
+            std=config.std,
+            d=0,
+        ),
+        config.seed,
+    )
+
+
+def load_classifier(lake: Lake, manifest: Manifest, device: str | torch.device = "cpu") -> Classifier:
+    """The classifier of an artifact, ready to infer.
+
+    Args:
+        lake: The lake.
+        manifest: Of kind ``classifier``.
+        device: Where it shall run.
+    """
+    raw: dict[str, Any] = json.loads(lake.read(manifest.part(CARD)))
+    model = Classifier(validate(Card, raw))
+    model.load_timm_state(load_safetensors(lake.read(manifest.part(WEIGHTS))))
+    model.requires_grad_(False)
+    return model.eval().to(device).to(memory_format=torch.channels_last)
