@@ -53,12 +53,18 @@ def chosen_spaces(spaces: list[str], have: Mapping[str, Manifest]) -> list[str]:
 
 
 def plan(config: NamesConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
-    """One ``names.<space>`` per space; the list of spaces is not part of a recipe, so adding one redoes no other."""
+    """One ``names.<space>`` per space; no recipe knows which spaces there are or what they are called.
+
+    Adding or renaming a space redoes nothing.
+
+    Raises:
+        ConfigError: A space that has no codes.
+    """
     fields = recipe_fields(config)
     fields.pop("spaces")
     plans = {}
     for space in chosen_spaces(config.spaces, have):
-        recipe = Recipe("names", ALGORITHM, fields | {"space": space})
+        recipe = Recipe("names", ALGORITHM, fields)
         inputs = {"catalog": have["catalog"].content, "codes": have[f"codes.{space}"].content}
         plans[f"names.{space}"] = Plan(recipe, inputs)
     return plans

@@ -39,15 +39,11 @@ def run(
         found = lake.find(one)
         if found is None:
             catalog = load_catalog(lake, have["catalog"])
-            reports = load_reports(lake, have["catalog"]) if _has_reports(have["catalog"]) else {}
+            reports = load_reports(lake, have["catalog"])
             codes = load_codes(lake, have[f"codes.{name.removeprefix('names.')}"])
             found = _name(lake, one, name, config, catalog, reports, codes)
         made[name] = found
     return made
-
-
-def _has_reports(catalog: Manifest) -> bool:
-    return any(part.name.startswith("reports-") and part.rows for part in catalog.parts)
 
 
 def _name(

@@ -81,7 +81,7 @@ def test_the_hypergeometric_tail_is_exact() -> None:
 
 
 def test_q_values_are_adjusted_for_every_pair_that_was_tried() -> None:
-    values, present, _ = archive(2, patients=300)
+    values, present, _ = archive(2, patients=300, neurons=30, vocabulary=30)
     whole = associate.find(evidence(values, present).ranks, evidence(values, present).present, q=0.05, min_groups=10)
     dense_only = values[:, ::3]  # neurons whose p is Mann and Whitney's alone
     found = associate.find(
