@@ -16,7 +16,8 @@ from neuroconcepts_ray.lake.table import from_parquet, to_parquet
 THREADS = 16
 """Reading waits for disks, and hashing releases the interpreter's lock."""
 
-BATCH = 512
+TASK = 32
+"""Files that a thread takes at a time."""
 
 RACY_NS = 2_000_000_000
 """A file changed this shortly before it was read may change again within one tick of its clock: not remembered."""
@@ -44,35 +45,42 @@ def digest_files(
         EnvironmentFault: A file cannot be read, or changed meanwhile; its name, which may be a patient's id, is
             left out.
     """
+    digests = [known.get((file.key, file.size, file.mtime_ns), "") for file in files]
+    unread = [row for row, digest in enumerate(digests) if not digest]
+    advance(len(files) - len(unread))
 
-    def one(file: Entry) -> str:
-        known_digest = known.get((file.key, file.size, file.mtime_ns))
-        if known_digest is not None:
-            return known_digest
-        try:
-            with (root / file.key).open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                size = os.fstat(stream.fileno()).st_size
-        except OSError as error:
-            raise EnvironmentFault(
-                f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
-                where=where,
-                remedy="Mend its permissions or the disk, and run the same command again",
-            ) from None
-        if size != file.size:
-            raise EnvironmentFault(
-                "a file of the archive changed while it was catalogued",
-                where=where,
-                remedy="Run the same command again once nothing writes there",
-            )
-        return digest
+    def read(rows: list[int]) -> list[str]:
+        return [_digest(root, files[row], where) for row in rows]
 
-    digests: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(files), BATCH):  # a pool keeps an object for everything it was ever given
-            digests += pool.map(one, files[start : start + BATCH])
-            advance(len(digests) - start)
+        for start in range(0, len(unread), THREADS * TASK):  # a pool keeps an object for all that it was ever given
+            some = unread[start : start + THREADS * TASK]
+            tasks = [some[at : at + TASK] for at in range(0, len(some), TASK)]
+            for rows, found in zip(tasks, pool.map(read, tasks), strict=True):
+                for row, digest in zip(rows, found, strict=True):
+                    digests[row] = digest
+                advance(len(rows))
     return digests
+
+
+def _digest(root: Path, file: Entry, where: str) -> str:
+    try:
+        with (root / file.key).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = os.fstat(stream.fileno()).st_size
+    except OSError as error:
+        raise EnvironmentFault(
+            f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
+            where=where,
+            remedy="Mend its permissions or the disk, and run the same command again",
+        ) from None
+    if size != file.size:
+        raise EnvironmentFault(
+            "a file of the archive changed while it was catalogued",
+            where=where,
+            remedy="Run the same command again once nothing writes there",
+        )
+    return digest
 
 
 def read_known(phi: Store, key: str, root: Path) -> Known:
