@@ -57,7 +57,7 @@ def test_the_probe_never_sees_select_verify_or_test(there: np.ndarray) -> None:
     assert found.probe == pytest.approx(0.5)
 
 
-def test_too_few_positives_are_not_evaluable(there: np.ndarray) -> None:
+def test_too_few_positives_are_not_evaluable() -> None:
     rare = np.zeros(1500, dtype=bool)
     rare[:30] = True
     scores = np.random.default_rng(0).random((1500, 2))
