@@ -90,8 +90,8 @@ class Ranks:
         zero2 = 2 * below + zeros + 1
         centred = np.empty(len(value))
         centred[order] = rank2 - zero2[col]
-        ties = np.bincount(col[first], weights=(size**3 - size).astype(np.float64), minlength=n)
-        ties += zeros.astype(np.float64) ** 3 - zeros
+        ties = zeros.astype(np.float64) ** 3 - zeros
+        ties += np.bincount(col[first], weights=(size**3 - size).astype(np.float64), minlength=n)
         fires = sparse.csc_array(((table.data > 0).astype(np.float64), table.indices, table.indptr), shape=(s, n))
         firing = np.bincount(column, weights=table.data > 0, minlength=n).astype(np.int64)
         return cls(sparse.csc_array((centred, table.indices, table.indptr), shape=(s, n)), zero2, ties, fires, firing)
