@@ -68,7 +68,7 @@ def scan(config: CatalogConfig, root: Path, key: HashKey) -> Archive:
         labels=labels,
         task="multiclass" if config.positive is None else "binary",
         left_out=left_out,
-        raw=np.array([[label == row[2] for label in labels] for row in kept], np.int8).reshape(-1, len(labels)),
+        raw=np.array([[label == row[2] for label in labels] for row in kept], np.int8).reshape(len(kept), len(labels)),
     )
     pattern = re.compile(config.group_pattern) if config.group_pattern is not None else None
     for entry, part, _ in kept:

@@ -50,9 +50,11 @@ def scan(config: CatalogConfig, root: Path, reports: Path | None) -> Archive:
 
     archive = Archive(labels=[], task="multilabel", left_out=left_out, raw=np.empty((0, 0), np.int8))
     columns = (metadata[name].to_pylist() for name in (*_IDS, "ViewPosition"))
-    wanted = frozenset(config.views)
+    wanted, listed = frozenset(config.views), set[str]()
     for image_id, subject, study, view in zip(*columns, strict=True):
-        film = films.pop(f"files/p{subject[:2]}/p{subject}/s{study}/{image_id}.jpg", None)
+        key = f"files/p{subject[:2]}/p{subject}/s{study}/{image_id}.jpg"
+        film = films.get(key)
+        listed.add(key)
         if wanted and view not in wanted:
             left_out["view"] += 1
         elif film is None:
@@ -63,7 +65,7 @@ def scan(config: CatalogConfig, root: Path, reports: Path | None) -> Archive:
             archive.patients.append(subject)
             archive.study_ids.append(study)
             archive.views.append(view)
-    left_out["unlisted"] = len(films)
+    left_out["unlisted"] = len(films.keys() - listed)
     archive.published = (
         _published(root, archive.image_ids) if config.split == "published" else [""] * len(archive.image_ids)
     )
