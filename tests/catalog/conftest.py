@@ -1,6 +1,7 @@
 """A tiny archive in MIMIC-CXR-JPG's layout, written by the tests themselves, and a lake in memory."""
 
 import csv
+import functools
 import gzip
 import io
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from neuroconcepts_ray.lake.store import MemoryStore
 LABELS = ["Atelectasis", "Edema", "No Finding"]
 
 
+@functools.cache
 def film(seed: int) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)).save(sink, "PNG")
