@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from neuroconcepts_ray import config as configs
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.catalog.config import CatalogConfig
@@ -19,7 +17,7 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan
 from neuroconcepts_ray.naming.config import NamesConfig
-from neuroconcepts_ray.neurons.config import SpaceConfig, default_spaces
+from neuroconcepts_ray.neurons.config import DEFAULT_SPACES, Spaces
 from neuroconcepts_ray.retrieval.config import IndexConfig
 from neuroconcepts_ray.sae.config import SAEConfig
 from neuroconcepts_ray.stages import TABLE, Stage
@@ -40,7 +38,7 @@ class PipelineConfig(StrictModel):
     """What is kept of a forward pass."""
     sae: SAEConfig = SAEConfig()
     """The sparse autoencoder."""
-    spaces: dict[str, SpaceConfig] = Field(default_factory=default_spaces)
+    spaces: Spaces = DEFAULT_SPACES
     """The code spaces by name."""
     names: NamesConfig = NamesConfig()
     """How neurons are named."""
@@ -94,17 +92,19 @@ class Pipeline:
         self.lake = Lake.open(config.lake, config.phi_root)
 
     def _ref(self, name: str) -> str:
-        return f"{name}-{self.config.catalog.ref_name}"
+        return f"{name}-{self.config.catalog.ref.removeprefix('catalog-')}"
 
-    def _frozen(self, plans: Mapping[str, Plan]) -> dict[str, Manifest] | None:
-        """The newest artifacts of the stage's own config, whatever catalog they were made from."""
+    def _frozen(self, plans: Mapping[str, Plan], have: Mapping[str, Manifest]) -> dict[str, Manifest] | None:
+        """The newest artifacts of the same recipes, made from an earlier catalog but from models of today's recipes."""
         found = {}
         for name, plan in plans.items():
             newest = self.lake.head(self._ref(name))
-            body = plan.recipe.body()
-            same = newest is not None and all(newest.recipe_body[key] == body[key] for key in ("config", "algorithm"))
-            if newest is None or not same:
+            if newest is None or newest.recipe != plan.recipe.digest:
                 return None
+            for role, content in newest.inputs.items():
+                kin = self.lake.siblings(have[role]) if role != "catalog" else iter(())
+                if role != "catalog" and all(manifest.content != content for manifest in kin):
+                    return None
             found[name] = newest
         return found
 
@@ -130,7 +130,7 @@ class Pipeline:
         found = {name: self.lake.find(plan) for name, plan in plans.items()}
         state = "found"
         if any(manifest is None for manifest in found.values()):
-            frozen = self._frozen(plans) if stage.frozen and self.new_only else None
+            frozen = self._frozen(plans, have) if stage.frozen and self.new_only else None
             if frozen is not None:
                 found, state = dict(frozen), "frozen"
             elif make:

@@ -58,7 +58,7 @@ class Cluster:
         self.log = (folder / "head.log").open("wb")
         # A job's entry point `python` is looked up on the path of the head that starts it.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(
             command,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -105,7 +105,7 @@ def cluster() -> Iterator[Cluster]:
     import tempfile
 
     # Short: Ray's sockets live below it, and a socket's path is limited to 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True) as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True) as folder:
         made = Cluster(Path(folder))
         try:
             made.wait()

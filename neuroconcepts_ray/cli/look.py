@@ -1,7 +1,7 @@
 """Verbs that look: what is finished, and what can be configured."""
 
+import inspect
 import json
-import types
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +20,7 @@ def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
         "stage": outcome.stage.verb,
         "artifact": outcome.name,
         "state": "finished" if manifest else "under way" if receipts else "to do",
-        "rows": manifest.rows if manifest else None,
+        "images": manifest.images if manifest else None,
         "quarantined": len(manifest.quarantined) if manifest else None,
         "shards_done": receipts or None,
         "fingerprint": manifest.artifact if manifest else outcome.plan.artifact if outcome.plan else None,
@@ -39,12 +39,13 @@ def status(path: Path, overrides: list[str], *, as_json: bool) -> None:
         print(json.dumps({"artifacts": rows, "quarantined": quarantined}, indent=1))  # noqa: T201 - the product
         return
     view = Table(box=None, pad_edge=False)
-    for heading in rows[0]:
-        view.add_column(heading.replace("_", " "))
+    headings = {"artifact": "artifact", "state": "state", "images": "images", "quarantined": "set aside"}
+    headings |= {"shards_done": "shards", "fingerprint": "fingerprint"}
+    for heading in headings.values():
+        view.add_column(heading, no_wrap=True)
     for row in rows:
-        view.add_row(
-            *("-" if v is None else str(v)[:12] if k in ("fingerprint", "content") else str(v) for k, v in row.items())
-        )
+        shown = {key: "-" if row[key] is None else str(row[key]) for key in headings}
+        view.add_row(*(shown | {"fingerprint": shown["fingerprint"][:12]}).values())
     console = Console()
     console.print(view)
     for image_id, stage, cause in bad:
@@ -52,9 +53,8 @@ def status(path: Path, overrides: list[str], *, as_json: bool) -> None:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    kinds = [annotation, *get_args(annotation)]
     return [
-        k for k in kinds if isinstance(k, type) and not isinstance(k, types.GenericAlias) and issubclass(k, BaseModel)
+        kind for kind in (annotation, *get_args(annotation)) if inspect.isclass(kind) and issubclass(kind, BaseModel)
     ]
 
 

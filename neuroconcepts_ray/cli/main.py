@@ -31,6 +31,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 NewOnly = Annotated[
     bool, typer.Option("--new-only", help="Keep classifier and SAE as they are; pass new images through them.")
 ]
+Top = Annotated[int, typer.Option(help="How many films.", min=1)]
+View = Annotated[str | None, typer.Option(help="Only films of this view, such as PA.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Space = Annotated[str, typer.Option("--space", help="The code space to ask.")]
 
@@ -108,7 +110,8 @@ def search(
     like: Annotated[str | None, typer.Option(help="Films like this image_id.")] = None,
     neuron: Annotated[int | None, typer.Option(help="Films in which this neuron is strongest.")] = None,
     space: Space = "latents",
-    top: Annotated[int, typer.Option(help="How many films.", min=1)] = 20,
+    top: Top = 20,
+    view: View = None,
     as_json: AsJson = False,
 ) -> None:
     """Find films by likeness or by concept; never the film, study or patient asked about.
@@ -121,7 +124,7 @@ def search(
     """
     from neuroconcepts_ray.cli import ask
 
-    ask.search(config, overrides or [], like=like, neuron=neuron, space=space, top=top, as_json=as_json)
+    ask.search(config, overrides or [], like=like, neuron=neuron, space=space, top=top, view=view, as_json=as_json)
 
 
 @app.command(rich_help_panel="Ask")
@@ -131,6 +134,7 @@ def explain(
     overrides: Set = None,
     label: Annotated[str | None, typer.Option(help="The label to explain; default: the most probable one.")] = None,
     space: Space = "latents",
+    top: Top = 20,
     as_json: AsJson = False,
 ) -> None:
     """Explain one prediction: the logit taken apart exactly, its concepts, its report, and films like it.
@@ -139,7 +143,7 @@ def explain(
     """
     from neuroconcepts_ray.cli import ask
 
-    ask.explain(image, config, overrides or [], label=label, space=space, as_json=as_json)
+    ask.explain(image, config, overrides or [], label=label, space=space, top=top, as_json=as_json)
 
 
 @app.command(rich_help_panel="Look after")

@@ -34,10 +34,10 @@ def _tell(outcome: Outcome) -> None:
 
 
 def table(outcomes: list[Outcome]) -> Table:
-    """A table of outcomes: artifact, state, rows, set aside, fingerprint."""
+    """A table of outcomes: artifact, state, images, set aside, fingerprint."""
     view = Table(box=None, pad_edge=False)
-    for heading in ("stage", "artifact", "state", "rows", "set aside", "fingerprint"):
-        view.add_column(heading, justify="right" if heading in ("rows", "set aside") else "left")
+    for heading in ("stage", "artifact", "state", "images", "set aside", "fingerprint"):
+        view.add_column(heading, justify="right" if heading in ("images", "set aside") else "left")
     for o in outcomes:
         manifest = o.manifest
         name = manifest.artifact if manifest else o.plan.artifact if o.plan else "-"
@@ -45,7 +45,7 @@ def table(outcomes: list[Outcome]) -> Table:
             o.stage.verb,
             o.name,
             _WORDS[o.state],
-            str(manifest.rows) if manifest else "-",
+            str(manifest.images) if manifest and manifest.images is not None else "-",
             str(len(manifest.quarantined)) if manifest else "-",
             name[:12],
         )

@@ -123,10 +123,11 @@ class Lake:
             )
         return winner
 
-    def manifests(self, kind: str) -> Iterator[Manifest]:
-        """Every committed artifact of a kind (for care and status; readers start from refs or plans)."""
-        for key in self.store.list(kind):
-            if key.count("/") == 2 and key.endswith(".json"):
+    def siblings(self, manifest: Manifest) -> Iterator[Manifest]:
+        """Every committed artifact of the same recipe, over whatever inputs (its own manifest among them)."""
+        prefix = f"{manifest.kind}/{manifest.recipe}/"
+        for key in self.store.list(prefix):
+            if key.endswith(".json") and "/" not in key.removeprefix(prefix):
                 yield read_record(self.store, key, Manifest)
 
     # Reading ------------------------------------------------------------------------------------------------------

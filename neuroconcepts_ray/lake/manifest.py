@@ -1,10 +1,11 @@
 """Parts, receipts and manifests: the records that say which bytes count."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from neuroconcepts_ray.config import StrictModel
-from neuroconcepts_ray.lake.recipe import FORMAT, digest
+from neuroconcepts_ray.lake.recipe import DIGEST_CHARS, FORMAT, digest
 
 Root = Literal["lake", "phi"]
 
@@ -24,6 +25,12 @@ class Part(StrictModel):
     """Rows, where it is a table."""
     root: Root = "lake"
     """Below which root it lives."""
+
+    @property
+    def shard(self) -> str | None:
+        """The shard's key, if the part is a shard of images."""
+        stem = self.name.removesuffix(".parquet")
+        return stem if re.fullmatch(rf"[0-9a-f]{{{DIGEST_CHARS}}}", stem) else None
 
 
 class Quarantined(StrictModel):
@@ -85,9 +92,12 @@ class Manifest(StrictModel):
     """The writer."""
 
     @property
-    def rows(self) -> int:
-        """Rows over all parts."""
-        return sum(part.rows for part in self.parts)
+    def images(self) -> int | None:
+        """Images that it has a row of; None for an artifact that is not one row an image."""
+        if "images" in self.facts:
+            return int(self.facts["images"])
+        shards = [part for part in self.parts if part.shard]
+        return sum(part.rows for part in shards) if shards else None
 
     def part(self, name: str) -> Part:
         """The part of that name.

@@ -103,7 +103,7 @@ def test_an_artifact_is_found_only_after_its_commit(lake: Lake) -> None:
     assert lake.find(PLAN) is None
     manifest = assemble(lake, PLAN, "codes.latents", made)
     assert lake.find(PLAN) == manifest
-    assert manifest.rows == 6
+    assert manifest.images == 6
 
 
 def test_an_unfinished_artifact_is_not_committed_and_says_how_to_go_on(lake: Lake) -> None:
@@ -145,7 +145,7 @@ def test_quarantine_up_to_the_bound_is_committed_and_named(lake: Lake) -> None:
     assert error.value.exit_code == 3
     manifest = assemble(lake, PLAN, "codes.latents", made, max_bad_fraction=1 / 6)
     assert [bad.image_id for bad in manifest.quarantined] == ["i1"]
-    assert manifest.rows == 5
+    assert manifest.images == 5
 
 
 def test_rows_that_do_not_reconcile_are_refused(lake: Lake) -> None:

@@ -1,0 +1,34 @@
+"""Pins what we need of Ray without a stable name: a new Ray that changes it fails here, not in a night's run."""
+
+import inspect
+import warnings
+
+import ray
+import ray.data
+from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
+
+from neuroconcepts_ray.distributed.compat import actor_bounds, remote_args_accepted
+
+
+def test_map_batches_still_takes_bounds_through_remote_args() -> None:
+    parameters = inspect.signature(ray.data.Dataset.map_batches).parameters
+    assert parameters["ray_remote_args"].kind is inspect.Parameter.VAR_KEYWORD
+
+
+def test_ray_itself_would_retry_a_dying_actor_for_ever_but_keeps_given_bounds() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Ray's own: its context deprecates its own fields
+        context = ray.data.DataContext()
+    free = ActorPoolMapOperator._apply_default_remote_args({}, context)
+    bound = ActorPoolMapOperator._apply_default_remote_args(actor_bounds(2), context)
+    assert (free["max_restarts"], free["max_task_retries"]) == (-1, -1)
+    assert (bound["max_restarts"], bound["max_task_retries"]) == (2, 2)
+
+
+def test_only_the_deprecation_of_remote_args_is_silenced() -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with remote_args_accepted():
+            warnings.warn("`ray_remote_args` is deprecated", DeprecationWarning, stacklevel=1)
+            warnings.warn("something else", DeprecationWarning, stacklevel=1)
+    assert [str(w.message) for w in seen] == ["something else"]
