@@ -9,6 +9,7 @@ from scipy import sparse
 
 from neuroconcepts_ray.naming import associate
 from neuroconcepts_ray.naming.config import NamesConfig
+from neuroconcepts_ray.naming.ranks import Ranks, study_maxima
 from neuroconcepts_ray.naming.text import Polarity, terms
 from neuroconcepts_ray.naming.vocabulary import Term, presence, vocabulary
 
@@ -35,12 +36,12 @@ class Evidence:
 
     values: sparse.csr_array
     present: sparse.csr_array
-    ranks: associate.Ranks
+    ranks: Ranks
 
     @classmethod
     def of(cls, values: sparse.csr_array, present: sparse.csr_array) -> "Evidence":
         """With the ranks of the values."""
-        return cls(values, present, associate.Ranks.of(values))
+        return cls(values, present, Ranks.of(values))
 
     def shuffled(self, rng: np.random.Generator) -> "Evidence":
         """The same with the reports dealt to other patients: any association left is chance."""
@@ -99,7 +100,7 @@ def gather(
     for role in ("probe", "verify"):
         films = np.flatnonzero(roles == role)
         chosen, row = one_study_per_group(studies[films], groups[films], lambda study: bool(reports.get(study)))
-        values[role] = associate.study_maxima(codes[films], row, len(chosen))
+        values[role] = study_maxima(codes[films], row, len(chosen))
         parsed[role] = [terms(reports[study], config.max_words + 1) for study in chosen]
     words = vocabulary(
         parsed["probe"], min_groups=config.min_groups, max_terms=config.max_terms, max_words=config.max_words

@@ -185,7 +185,8 @@ def terms(report: str, max_words: int = 3) -> dict[str, Polarity]:
     """The n-grams of a report's observations, each with one polarity.
 
     An n-gram lies within one sentence and one polarity, crosses no punctuation, number, date, cue or barred word, and
-    neither begins nor ends with a stop word. Where a report mentions a term more than once, affirmed wins over
+    neither begins nor ends with a stop word, and says
+    what, not only where or how much. Where a report mentions a term more than once, affirmed wins over
     uncertain, and uncertain over negated.
 
     Args:
@@ -214,5 +215,6 @@ def _ngrams(tokens: list[str], marks: list[Polarity | None], max_words: int) -> 
             if usable[stop - 1] != polarity:
                 break
             term = " ".join(tokens[start:stop])
-            if tokens[stop - 1] not in words.STOP and len(term) > 2:
+            says_what = not words.EMPTY.issuperset(tokens[start:stop])
+            if tokens[stop - 1] not in words.STOP and says_what and len(term) > 2:
                 yield term, polarity

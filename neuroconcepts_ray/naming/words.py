@@ -90,7 +90,7 @@ STOP = _set("""
     via due seen noted note identified visualized demonstrated present evident appreciated shown visible
     evidence appear appears appearing appearance remain remains suggest suggests suggesting consistent
     compatible representing represents represent reflecting reflect reflects including include includes along
-    however although though but yet still except given status up out off
+    however although though but yet still except given status up out off keeping
 """)
 """Neither begins nor ends a term; may stand within one ("tip of the tube")."""
 
@@ -110,3 +110,16 @@ BARRED = _set("""
     appreciable convincing
 """)
 """Wording about comparison, technique, persons and paper: it is nothing that a film shows, so it names nothing."""
+
+MODIFIERS = _set("""
+    left right bilateral bilaterally unilateral both side sided left-sided right-sided upper mid middle lower
+    basal basilar central peripheral medial anterior posterior superior inferior diffuse focal multifocal patchy small
+    moderate large mild mildly moderately severe severely slight slightly minimal minimally marked markedly tiny trace
+    massive extensive extent degree size sized position positions positioned standard place placed location level zone
+    zones area areas region regions aspect portion amount type acute chronic normal abnormal limits otherwise overall
+    visible clearly
+""")
+"""Where and how much, not what: a term of these alone names nothing."""
+
+EMPTY = STOP | MODIFIERS
+"""Words that say nothing by themselves."""

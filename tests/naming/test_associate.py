@@ -6,7 +6,7 @@ from scipy import sparse
 from scipy.stats import hypergeom, mannwhitneyu, rankdata
 
 from neuroconcepts_ray import stats
-from neuroconcepts_ray.naming import associate, resolve
+from neuroconcepts_ray.naming import associate, ranks, resolve
 from neuroconcepts_ray.naming.config import NamesConfig
 from neuroconcepts_ray.naming.vocabulary import Term
 
@@ -45,12 +45,12 @@ def split(seed: int, **sizes: int) -> tuple[resolve.Evidence, resolve.Evidence, 
 def test_sparse_ranks_are_the_mid_ranks_of_the_dense_columns() -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate([sparse_values(rng, 40, 5, d) - 0.5 * (d == 0.9) for d in (0.0, 0.2, 0.9, 1.0)], axis=1)
-    ranks = associate.Ranks.of(sparse.csr_array(values))
-    dense = (ranks.doubled.toarray() + ranks.zero) / 2
+    ranked = ranks.Ranks.of(sparse.csr_array(values))
+    dense = (ranked.doubled.toarray() + ranked.zero) / 2
     np.testing.assert_array_equal(dense, rankdata(values, axis=0))
     for j in range(values.shape[1]):
         sizes = np.unique(values[:, j], return_counts=True)[1]
-        assert ranks.ties[j] == (sizes**3.0 - sizes).sum()
+        assert ranked.ties[j] == (sizes**3.0 - sizes).sum()
 
 
 def test_found_effects_and_p_values_are_those_of_mann_whitney_where_a_neuron_is_dense() -> None:
@@ -111,7 +111,7 @@ def test_a_study_takes_the_maximum_of_its_films_zeros_included() -> None:
     codes = sparse_values(rng, 30, 6, 0.5) * rng.choice([-1, 1], size=(30, 6))
     study = rng.integers(-1, 8, 30)
     expected = np.array([codes[study == s].max(axis=0) if (study == s).any() else np.zeros(6) for s in range(8)])
-    result = associate.study_maxima(sparse.csr_array(codes), study, 8)
+    result = ranks.study_maxima(sparse.csr_array(codes), study, 8)
     np.testing.assert_array_equal(result.toarray(), expected)
 
 

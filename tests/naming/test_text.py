@@ -73,6 +73,8 @@ CASES = [
     ("Unchanged pleural effusion compared to prior.", "compared", None),
     ("Unchanged pleural effusion compared to prior.", "unchanged pleural", None),
     ("Nodule of 3.5 cm.", "nodule of", None),
+    ("Moderate left effusion.", "moderate left", None),
+    ("Moderate left effusion.", "moderate left effusion", "affirmed"),
 ]
 
 
@@ -117,3 +119,26 @@ def test_real_reports_parse_into_bounded_clean_terms(shared_data: Path) -> None:
             parts = term.split()
             assert 1 <= len(parts) <= 3
             assert parts[0] not in text.words.STOP and parts[-1] not in text.words.STOP
+
+
+def test_polarities_agree_with_the_labels_that_the_phantom_wrote_its_reports_for() -> None:
+    """An independent author's grammar: what it affirms, denies or suspects is read as such."""
+    from neuroconcepts_ray.phantom.config import PhantomConfig
+    from neuroconcepts_ray.phantom.draw import FINDINGS, draw_patient
+    from neuroconcepts_ray.phantom.reports import denotes, write_report
+
+    config = PhantomConfig(seed=7, uncertain=0.3)
+    words = {1.0: "affirmed", 0.0: "negated", -1.0: "uncertain"}
+    seen = {polarity: 0 for polarity in words.values()}
+    for index in range(150):
+        patient = draw_patient(config, index)
+        for study in patient.studies:
+            report = write_report(config, patient, study)
+            found = text.terms(report.text)
+            for finding in FINDINGS:
+                polarities = {polarity for term, polarity in found.items() if finding in denotes(term)}
+                if finding in report.labels:
+                    assert words[report.labels[finding]] in polarities, (finding, report.text)
+                    assert len(polarities) == 1, (finding, report.text, polarities)
+                    seen[words[report.labels[finding]]] += 1
+    assert min(seen.values()) > 50
