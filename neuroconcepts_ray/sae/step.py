@@ -68,7 +68,8 @@ def remove_parallel(grad: Float[Tensor, "n d"], W_dec: Float[Tensor, "n d"]) -> 
 
 def normalise(W_dec: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Each decoder row scaled to unit norm."""
-    unit: Tensor = W_dec / torch.linalg.vector_norm(W_dec, dim=1, keepdim=True)
+    norm = torch.linalg.vector_norm(W_dec, dim=1, keepdim=True)
+    unit: Tensor = W_dec / norm.clamp_min(torch.finfo(W_dec.dtype).tiny)
     return unit
 
 

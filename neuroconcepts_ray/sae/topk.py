@@ -33,11 +33,12 @@ class TopK:
 
 @dataclass(frozen=True)
 class AuxK:
-    """The auxiliary loss of Gao et al. 2024: dead latents learn to fit what the living ones left.
+    """The auxiliary loss after Gao et al. 2024: dead latents learn to fit what the living ones left.
 
-    e = x − x̂ (constant), ê = TopK_aux(ReLU(pre over dead latents)) W_dec, loss = ‖e − ê‖² / ‖e‖², weighted down while
+    e = x − x̂ (constant), ê = TopK_aux(pre over dead latents) W_dec, loss = ‖e − ê‖² / ‖e‖², weighted down while
     fewer than ``k`` latents are dead. The gradient goes through ``pre`` to the encoder; without that a dead latent's
-    encoder row never moves and it stays dead.
+    encoder row never moves and it stays dead. There is no ReLU here, unlike in the paper: it would cut off the very
+    latents that are negative for every input (planted ones: 0 of 40 revived with it, 37 of 40 without).
 
     Attributes:
         k: Dead latents that may take part for one input.
@@ -58,7 +59,9 @@ class AuxK:
         rows = dead.nonzero().squeeze(1)
         if not len(rows) or not self.k or not self.coefficient:
             return residual.new_zeros(())
-        z = TopK(min(self.k, len(rows))).dense(pre[:, rows])
+        some = pre[:, rows]
+        top = some.topk(min(self.k, len(rows)), dim=1, sorted=False)
+        z = torch.zeros_like(some).scatter(1, top.indices, top.values)
         target = residual.detach()
         left = (target - z @ W_dec[rows]).square().sum()
         share = min(1.0, len(rows) / self.k)

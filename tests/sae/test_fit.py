@@ -1,0 +1,104 @@
+"""The training loop: resumption, order, recovery of what was planted, and clear refusals."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.sae.config import SAEConfig
+from neuroconcepts_ray.sae.fit import Progress, batches, begin, fit, fold
+from neuroconcepts_ray.sae.metrics import evaluate, fires
+from neuroconcepts_ray.sae.topk import TopK
+
+
+def planted(
+    rows: int, *, d: int = 24, atoms: int = 32, active: int = 3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sparse non-negative mixtures of unit atoms, a little noise, and an offset."""
+    rng = np.random.default_rng(seed)
+    dictionary = np.random.default_rng(99).standard_normal((atoms, d))
+    dictionary /= np.linalg.norm(dictionary, axis=1, keepdims=True)
+    z = np.zeros((rows, atoms))
+    for row in z:
+        row[rng.choice(atoms, active, replace=False)] = rng.uniform(1, 3, active)
+    x = z @ dictionary + 0.01 * rng.standard_normal((rows, d)) + 5
+    return x.astype(np.float32), dictionary
+
+
+def quiet(*_: object) -> None:
+    """Saves nothing."""
+
+
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one() -> None:
+    x = torch.from_numpy(planted(300)[0])
+    config = SAEConfig(latents=64, k=4, steps=40, batch_size=32, dead_after=100, aux_k=8, warmup=5, checkpoint_every=7)
+    saved: list[tuple[dict[str, torch.Tensor], int]] = []
+    whole = fit(x, config, None, lambda state, _: saved.append((state.tensors(), state.step)))
+    assert [step for _, step in saved] == [7, 14, 21, 28, 35, 40]
+    for tensors, step in saved:
+        resumed = fit(x, config, Progress.from_tensors(tensors, step), quiet).tensors()
+        assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.tensors().items())
+
+
+def test_checkpointing_oftener_changes_no_bit() -> None:
+    x = torch.from_numpy(planted(100)[0])
+    runs = [
+        fit(x, SAEConfig(latents=40, k=4, steps=20, batch_size=32, checkpoint_every=every), None, quiet).tensors()
+        for every in (1, 20)
+    ]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+
+@pytest.mark.parametrize(("rows", "size"), [(10, 3), (10, 10), (4, 100)])
+def test_order_is_a_function_of_seed_and_step_and_an_epoch_repeats_no_row(rows: int, size: int) -> None:
+    steps = list(islice(batches(rows, size, 7, 0), 12))
+    for start in range(12):
+        later = list(islice(batches(rows, size, 7, start), 12 - start))
+        assert all(np.array_equal(a, b) for a, b in zip(steps[start:], later, strict=True))
+    per_epoch = rows // min(size, rows)
+    epoch = np.concatenate(steps[:per_epoch])
+    assert len(set(epoch.tolist())) == len(epoch)
+    assert not np.array_equal(steps[0], next(batches(rows, size, 8, 0)))
+
+
+def test_a_planted_dictionary_is_found() -> None:
+    x, dictionary = planted(3000)
+    config = SAEConfig(latents=64, k=3, steps=800, batch_size=128, lr=3e-3, dead_after=2000, aux_k=16)
+    sae = fold(fit(torch.from_numpy(x), config, None, quiet), TopK(config.k))
+    best = np.abs(dictionary @ sae.W_dec.numpy().T).max(axis=1)
+    assert best.mean() > 0.9
+    held_out = evaluate(sae, planted(1000, seed=1)[0], x)
+    assert held_out.fvu < 0.2
+    assert held_out.fvu < held_out.pca_fvu < 1 <= held_out.mean_fvu < 1.1
+    assert held_out.l0 <= config.k
+
+
+def test_latents_that_died_are_revived_by_the_auxiliary_loss() -> None:
+    x = torch.from_numpy(planted(1000)[0])
+    fired = {}
+    for aux in (0, 8):
+        config = SAEConfig(latents=48, k=3, steps=300, batch_size=128, lr=3e-3, dead_after=500, aux_k=aux)
+        start = begin(x, config)
+        start.weights["b_enc"][:40] = -10.0
+        start.idle[:40] = 10_000
+        assert not fires(fold(start, TopK(3)), x.numpy())[:40].any()
+        sae = fold(fit(x, config, start, quiet), TopK(3))
+        fired[aux] = int(fires(sae, x.numpy())[:40].sum())
+    assert fired[0] == 0
+    assert fired[8] >= 20
+
+
+def test_what_cannot_be_fitted_is_refused_clearly() -> None:
+    x = torch.randn(10, 4)
+    with pytest.raises(ConfigError, match="k exceeds the number of latents"):
+        fit(x, SAEConfig(expansion=2, k=9), None, quiet)
+    with pytest.raises(ValueError, match="exceeds latents"):
+        SAEConfig(latents=4, k=5)
+    with pytest.raises(InputError, match="too few images"):
+        fit(x[:1], SAEConfig(k=2), None, quiet)
+    with pytest.raises(InputError, match="not finite"):
+        fit(torch.full((5, 4), torch.nan), SAEConfig(k=2), None, quiet)
+    with pytest.raises(InputError, match="do not vary"):
+        fit(torch.ones(5, 4), SAEConfig(k=2), None, quiet)
