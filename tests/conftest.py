@@ -1,6 +1,8 @@
 """Fixtures of the whole suite: one Ray cluster, one phantom, one finished chain, shared by all tests."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -171,3 +174,72 @@ def nc(cluster: Cluster) -> Command:
 def nc_alone() -> Command:
     """The command without a cluster: for what must not need one."""
     return Command(None)
+
+
+PIPELINE = """
+lake: lake
+phi_root: phi
+catalog: {{name: tiny, root: {archive}/archive, reports: {archive}/reports, hash_key_file: {archive}/hash.key}}
+classifier:
+  backbone: resnet10t
+  backbone_kwargs: {{channels: [16, 32, 64, 128]}}
+  pixels: {{size: 32}}
+  epochs: 2
+  batch_size: 64
+  threads: 1
+activations: {{taps: [layer3], shard_rows: 8, batch_size: 4}}
+sae: {{steps: 120, k: 8, expansion: 2, batch_size: 64, checkpoint_every: 10}}
+names: {{min_groups: 5, min_positives: 5}}
+compute: {{threads: 1}}
+"""
+
+PATIENTS = 100
+
+
+class Chain:
+    """A folder with a pipeline file, its lake and its PHI root; the archive lies beside, shared by all."""
+
+    def __init__(self, folder: Path, archive: Path) -> None:
+        self.folder, self.archive = folder, archive
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "pipeline.yaml"
+        self.file.write_text(PIPELINE.format(archive=archive))
+        self.lake = folder / "lake"
+
+    def clone(self, folder: Path, *, without: tuple[str, ...] = ()) -> "Chain":
+        """A copy of lake and PHI root that lacks some kinds of artifacts."""
+        copy = Chain(folder, self.archive)
+        for name in ("lake", "phi"):
+            if (self.folder / name).exists():
+                shutil.copytree(self.folder / name, folder / name, dirs_exist_ok=True)
+        for kind in without:
+            shutil.rmtree(copy.lake / kind, ignore_errors=True)
+        return copy
+
+    def status(self, nc: Command, *args: object) -> dict[str, dict[str, Any]]:
+        """The artifacts by name, as `status --json` gives them."""
+        rows = json.loads(nc("status", "-c", self.file, "--json", *args).out)["artifacts"]
+        return {row["artifact"]: row for row in rows}
+
+    def contents(self, nc: Command, *args: object) -> dict[str, str]:
+        """Content digest of each artifact."""
+        return {name: row["content"] for name, row in self.status(nc, *args).items()}
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory, nc_alone: Command) -> Path:
+    """A small phantom archive with its reports; its truth is taken away, for no run may need it."""
+    folder = tmp_path_factory.mktemp("phantom")
+    sizes = ("--set", "height=76", "--set", "width=64", "--set", "seed=5")
+    nc_alone("phantom", folder, "--set", f"patients={PATIENTS}", *sizes)
+    shutil.rmtree(folder / "truth")
+    (folder / "hash.key").write_bytes(b"a key of the tests, not a secret")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chain(archive: Path, tmp_path_factory: pytest.TempPathFactory, nc: Command) -> Chain:
+    """A finished chain; clone it before changing anything."""
+    made = Chain(tmp_path_factory.mktemp("chain"), archive)
+    nc("run", "-c", made.file)
+    return made

@@ -28,7 +28,7 @@ def load_activations(lake: Lake, manifest: Manifest) -> tuple[Shaped[np.ndarray,
     """
     width = int(manifest.facts["d"])
     ids: list[str] = []
-    x = np.empty((manifest.images, width), dtype=np.float32)
+    x = np.empty((sum(part.rows for part in manifest.parts), width), dtype=np.float32)
     for part in manifest.parts:
         table = lake.table(part)
         if table.num_rows:

@@ -13,8 +13,8 @@ from neuroconcepts_ray.retrieval.render import render, render_hits
 from neuroconcepts_ray.retrieval.search import SearchService, display_name
 
 
-def _open(path: Path, overrides: list[str], space: str) -> tuple[Pipeline, dict[str, Manifest]]:
-    line = Pipeline(pipeline.load(path, overrides))
+def _open(path: Path, overrides: list[str], space: str, new_only: bool) -> tuple[Pipeline, dict[str, Manifest]]:
+    line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     if space not in line.config.spaces:
         raise ConfigError("the pipeline has no such space", value=space, limit=", ".join(line.config.spaces))
     return line, line.artifacts(f"index.{space}")
@@ -29,6 +29,7 @@ def search(
     space: str,
     top: int,
     view: str | None,
+    new_only: bool,
     as_json: bool,
 ) -> None:
     """Answer one query; see :class:`SearchService`.
@@ -39,7 +40,7 @@ def search(
     """
     if (like is None) == (neuron is None):
         raise ConfigError("search takes one of --like IMAGE_ID and --neuron J")
-    line, have = _open(path, overrides, space)
+    line, have = _open(path, overrides, space, new_only)
     service = SearchService.open(line.lake, have[f"index.{space}"], have.get(f"names.{space}"))
     if like is not None:
         hits = service.like(like, top=top, view=view)
@@ -57,7 +58,15 @@ def search(
 
 
 def explain(
-    image: str, path: Path, overrides: list[str], *, label: str | None, space: str, top: int, as_json: bool
+    image: str,
+    path: Path,
+    overrides: list[str],
+    *,
+    label: str | None,
+    space: str,
+    top: int,
+    new_only: bool,
+    as_json: bool,
 ) -> None:
     """Explain one image; see :class:`Explainer`.
 
@@ -67,7 +76,7 @@ def explain(
     # Here, because it needs torch: a search does without, and answers sooner.
     from neuroconcepts_ray.retrieval.assemble import Explainer
 
-    line, have = _open(path, overrides, space)
+    line, have = _open(path, overrides, space, new_only)
     explanation = Explainer.open(line.lake, have, space).explain(image, label=label, top=top)
     if as_json:
         print(json.dumps(explanation.to_dict(), indent=1))  # noqa: T201 - the product

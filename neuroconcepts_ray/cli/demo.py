@@ -1,15 +1,23 @@
 """The demo: a phantom archive, the whole chain, and a score against the truth that only the score opens."""
 
+import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
-import yaml
+from rich.console import Console
+from rich.table import Table
 
-from neuroconcepts_ray.cli.work import say
+from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.catalog.tables import load_catalog
+from neuroconcepts_ray.cli.work import make, say
 from neuroconcepts_ray.config import parse_set, validate
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.pipeline import Pipeline
+from neuroconcepts_ray.stages import TABLE
 
 
 def _write(folder: Path, config: PhantomConfig) -> int:
@@ -30,3 +38,92 @@ def phantom(folder: Path, overrides: list[str]) -> None:
     config = validate(PhantomConfig, parse_set(overrides))
     drawn = _write(folder, config)
     say(f"{drawn} patients drawn, {config.patients - drawn} were there already: {folder}/archive, reports, truth")
+
+
+def pipeline_file(folder: Path, seed: int) -> Path:
+    """Write the demo's pipeline file, so that it can be read, changed and run again."""
+    path = folder / "pipeline.yaml"
+    text = (Path(__file__).parent / "demo.yaml").read_text(encoding="utf-8").format(seed=seed)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    key = folder / "hash.key"
+    if not key.exists():
+        # The archive is synthetic: a fixed key makes the demo's figures the same on every machine.
+        key.write_bytes(b"the phantom's patients need no secrets")
+    return path
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "not evaluable" if value is None else f"{value:.{digits}f}"
+
+
+def _mean(values: dict[str, float | None]) -> str:
+    kept = [value for value in values.values() if value is not None]
+    return _number(sum(kept) / len(kept) if kept else None)
+
+
+def table(summary: dict[str, Any]) -> Table:
+    """The one table of the demo: each figure beside its control."""
+    view = Table(title="Demo: what the chain found in the phantom, on patients that nothing was fitted on")
+    for heading in ("figure", "value", "control", ""):
+        view.add_column(heading)
+    counts, box, sae = summary["counts"], summary["black_box"], summary["sae"]
+    recovery, names = summary["neurons"]["recovery"], summary["names"]
+    view.add_row("films, patients", f"{counts['images']}, {counts['groups']}", "", "")
+    low, high = box["macro_auroc_interval"]
+    interval = f"({_number(low)}–{_number(high)})"
+    linear = box["pixel_linear_macro_auroc"]
+    view.add_row(
+        "black box, macro AUROC", f"{_number(box['macro_auroc'])} {interval}", _number(linear), "linear on pixels"
+    )
+    view.add_row("SAE, FVU", _number(sae["fvu"], 4), _number(sae["pca_fvu"], 4), f"PCA at L0 {sae['l0']:.1f}")
+    view.add_row("SAE, dead latents", f"{sae['dead_fraction']:.1%}", "", f"of {counts['latents']}")
+    for space in ("latents", "units"):
+        view.add_row(
+            f"findings recovered by {space}", _mean(recovery[space]), _mean(recovery["random"]), "random directions"
+        )
+    for space, figures in (("latents", names), ("units", names["units"])):
+        view.add_row(
+            f"names of {space}: right of given",
+            f"{figures['right']} of {figures['given']}",
+            f"{figures['when_shuffled']:.2%}",
+            "named when reports are shuffled",
+        )
+    view.add_row("explanation, largest error of the sum", f"{summary['explain']['max_error']:.1e}", "", "logits")
+    view.add_row("retrieval, recall at 20", _number(summary["retrieval"]["recall_at_20"]), "", "exhaustive search")
+    view.add_row("seconds", f"{summary['seconds']['total']:.0f}", "", "")
+    return view
+
+
+def run(folder: Path, *, seed: int, patients: int | None) -> None:
+    """Write the phantom, run the chain, score it; the second time only what is missing."""
+    from neuroconcepts_ray.cli.demo_score import score
+
+    start = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = {"seed": seed, "processes": os.cpu_count() or 1} | ({"patients": patients} if patients else {})
+    drawn = _write(folder, validate(PhantomConfig, fields))
+    seconds = {"phantom": time.monotonic() - start}
+    outcomes = make(
+        pipeline_file(folder, seed), [], tuple(stage.verb for stage in TABLE), dry_run=False, new_only=False
+    )
+    for outcome in outcomes:
+        seconds[outcome.stage.verb] = outcome.seconds
+    summary_file = folder / "summary.json"
+    fingerprints = {o.name: o.manifest.content for o in outcomes if o.manifest}
+    if not drawn and summary_file.exists():
+        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+        if summary["contents"] == fingerprints:
+            Console().print(table(summary))
+            say(f"Nothing was left to do ({time.monotonic() - start:.1f} s). {summary_file}")
+            return
+    line = Pipeline(pipeline.load(folder / "pipeline.yaml", []))
+    before = time.monotonic()
+    have = {o.name: o.manifest for o in outcomes if o.manifest}
+    summary = score(line.lake, have, line.config.catalog.root, folder / "truth")
+    seconds |= {"score": time.monotonic() - before, "total": time.monotonic() - start}
+    summary |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}, "contents": fingerprints}
+    summary_file.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    Console().print(table(summary))
+    image = next(iter(load_catalog(line.lake, have["catalog"]).image_ids.tolist()))
+    say(f"Figures: {summary_file}. Now ask: neuroconcepts explain {image} -c {folder}/pipeline.yaml")

@@ -28,9 +28,9 @@ def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def status(path: Path, overrides: list[str], *, as_json: bool) -> None:
+def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -> None:
     """Print the state of every artifact, and the images that were set aside, by cause."""
-    line = Pipeline(pipeline.load(path, overrides))
+    line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     outcomes = line.walk()
     rows = [_row(line, outcome) for outcome in outcomes]
     bad = sorted({(q.image_id, q.stage, q.cause) for o in outcomes if o.manifest for q in o.manifest.quarantined})

@@ -112,6 +112,7 @@ def search(
     space: Space = "latents",
     top: Top = 20,
     view: View = None,
+    new_only: NewOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Find films by likeness or by concept; never the film, study or patient asked about.
@@ -124,7 +125,17 @@ def search(
     """
     from neuroconcepts_ray.cli import ask
 
-    ask.search(config, overrides or [], like=like, neuron=neuron, space=space, top=top, view=view, as_json=as_json)
+    ask.search(
+        config,
+        overrides or [],
+        like=like,
+        neuron=neuron,
+        space=space,
+        top=top,
+        view=view,
+        new_only=new_only,
+        as_json=as_json,
+    )
 
 
 @app.command(rich_help_panel="Ask")
@@ -135,6 +146,7 @@ def explain(
     label: Annotated[str | None, typer.Option(help="The label to explain; default: the most probable one.")] = None,
     space: Space = "latents",
     top: Top = 20,
+    new_only: NewOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Explain one prediction: the logit taken apart exactly, its concepts, its report, and films like it.
@@ -143,18 +155,18 @@ def explain(
     """
     from neuroconcepts_ray.cli import ask
 
-    ask.explain(image, config, overrides or [], label=label, space=space, top=top, as_json=as_json)
+    ask.explain(image, config, overrides or [], label=label, space=space, top=top, new_only=new_only, as_json=as_json)
 
 
 @app.command(rich_help_panel="Look after")
-def status(config: Config, overrides: Set = None, as_json: AsJson = False) -> None:
+def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_json: AsJson = False) -> None:
     """Say from the lake alone what is finished, what is under way, and what was set aside.
 
     **Example:** `neuroconcepts status -c pipeline.yaml`
     """
     from neuroconcepts_ray.cli import look
 
-    look.status(config, overrides or [], as_json=as_json)
+    look.status(config, overrides or [], new_only=new_only, as_json=as_json)
 
 
 @app.command("config", rich_help_panel="Look after")

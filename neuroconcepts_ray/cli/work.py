@@ -10,6 +10,7 @@ from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
+from neuroconcepts_ray.retrieval import faiss_guard
 from neuroconcepts_ray.stages import TABLE
 
 _WORDS = {
@@ -57,8 +58,11 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
 
     Raises:
         InputError: A stage's inputs are not finished, and its verb is not among ``verbs``.
+        EnvironmentFault: No FAISS, or more than one, though an index is to be made.
     """
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
+    if "index" in verbs:
+        faiss_guard.check()  # before hours of mining, not after
     last = verbs[-1]
     if dry_run:
         outcomes = line.walk(until=last)

@@ -1,0 +1,171 @@
+"""The demo's figures, each beside its control, on role test; the only place where the truth meets a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from neuroconcepts_ray.activations.tables import load_activations
+from neuroconcepts_ray.catalog.sources import read_source
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
+from neuroconcepts_ray.classifier.evaluate import evaluate as evaluate_classifier
+from neuroconcepts_ray.imaging.decode import decode
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.naming.tables import load_names
+from neuroconcepts_ray.neurons.tables import load_codes
+from neuroconcepts_ray.phantom.score import (
+    GivenName,
+    Recovered,
+    load_truth,
+    names_right,
+    pixel_linear_auroc,
+    recovery,
+    thumbnails,
+)
+from neuroconcepts_ray.retrieval.assemble import Explainer
+from neuroconcepts_ray.retrieval.search import TOP, SearchService
+from neuroconcepts_ray.sae.metrics import evaluate as evaluate_sae
+from neuroconcepts_ray.sae.model import load_sae
+
+QUERIES = 200
+"""Images whose neighbours are compared with those of an exhaustive search."""
+
+Have = Mapping[str, Manifest]
+
+
+def _rows(catalog: Catalog, image_ids: Shaped[np.ndarray, " m"]) -> Shaped[np.ndarray, " m"]:
+    at = {image_id: row for row, image_id in enumerate(catalog.image_ids.tolist())}
+    return np.array([at[image_id] for image_id in image_ids.tolist()], dtype=np.int64)
+
+
+def black_box(lake: Lake, have: Have, catalog: Catalog, root: str) -> dict[str, Any]:
+    """AUROC of the classifier on test, beside logistic regression on 32×32 pixels."""
+    ids, logits = load_activations(lake, have["activations.logits"])
+    rows = _rows(catalog, ids)
+    facts = have["classifier"].facts
+    y, roles, test = catalog.y[rows], catalog.roles[rows], catalog.roles[rows] == "test"
+    labels = list(facts["labels"])
+    figures = evaluate_classifier(logits[test], y[test], catalog.groups[rows][test], labels, str(facts["task"]))
+    sources = load_sources(lake, have["catalog"])
+    films = [decode(read_source(root, sources[image_id])) for image_id in ids.tolist()]
+    linear, per_label = pixel_linear_auroc(thumbnails(films), y, labels, roles)
+    return {
+        "macro_auroc": figures["macro"]["auroc"],
+        "macro_auroc_interval": [figures["macro"]["low"], figures["macro"]["high"]],
+        "pixel_linear_macro_auroc": linear,
+        "labels": {
+            name: {**figure, "pixel_linear_auroc": per_label[name]} for name, figure in figures["labels"].items()
+        },
+    }
+
+
+def sae(lake: Lake, have: Have, catalog: Catalog) -> dict[str, float]:
+    """FVU and sparsity of the SAE on test, beside PCA at equal L0."""
+    ids, x = load_activations(lake, have[f"activations.{have['sae'].facts['tap']}"])
+    roles = catalog.roles[_rows(catalog, ids)]
+    return evaluate_sae(load_sae(lake, have["sae"]), x[roles == "test"], x[np.isin(roles, ("fit", "probe"))]).facts()
+
+
+def _random_directions(x: Float[np.ndarray, "m d"], count: int) -> Float[np.ndarray, "m n"]:
+    """As many random unit directions as there are latents: what choosing the best of many gives by itself."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(x.shape[1], count))
+    found: Float[np.ndarray, "m n"] = (x - x.mean(axis=0)) @ (directions / np.linalg.norm(directions, axis=0))
+    return found
+
+
+def neurons(lake: Lake, have: Have, catalog: Catalog, truth_root: Path) -> dict[str, Any]:
+    """Recovery of the planted findings, and names against the truth, for each space."""
+    truth = load_truth(truth_root)
+    ids, x = load_activations(lake, have["activations.pre_logits"])
+    planted = truth.planted(ids)
+    roles = catalog.roles[_rows(catalog, ids)]
+    tables: dict[str, dict[str, Recovered | None]] = {}
+    names: dict[str, Any] = {}
+    for name in sorted(have):
+        kind, _, space = name.partition(".")
+        if kind != "codes":
+            continue
+        scores = load_codes(lake, have[name]).matrix.toarray()
+        tables[space] = recovery(scores, x, planted, roles)
+        given = [GivenName(n.neuron, n.name, n.polarity) for n in load_names(lake, have[f"names.{space}"]).values()]
+        shuffled = have[f"names.{space}"].facts["named_when_shuffled"]
+        right = names_right(given, scores, planted, roles)
+        names[space] = {
+            "given": right.given,
+            "right": right.right,
+            "when_shuffled": shuffled["share"],
+            "neurons": scores.shape[1],
+        }
+    # The dense units themselves, since their codes keep only the largest of each image.
+    tables["units"] = recovery(x, x, planted, roles)
+    tables["random"] = recovery(_random_directions(x, have["codes.latents"].facts["n"]), x, planted, roles)
+    figures = {
+        space: {finding: None if one is None else one.share for finding, one in table.items()}
+        for space, table in tables.items()
+    }
+    probe = {f: None if one is None else one.probe for f, one in tables["units"].items()}
+    return {"recovery": figures, "probe_auroc": probe, "names": names}
+
+
+def explanation_error(lake: Lake, have: Have) -> float:
+    """Largest |sum of the parts − logit| over all images, labels and spaces."""
+    worst = 0.0
+    for space in sorted(name.removeprefix("index.") for name in have if name.startswith("index.")):
+        explainer = Explainer.open(lake, have, space)
+        for image_id, row in explainer.row.items():
+            parts = explainer.decompose(image_id)
+            total = parts.terms.sum(axis=0) + parts.bias_dec + parts.residual + parts.bias
+            worst = max(worst, float(np.abs(total - explainer.logits[row]).max()))
+    return worst
+
+
+def recall(lake: Lake, have: Have, catalog: Catalog) -> float:
+    """Share of the 20 nearest films of an exhaustive dense search that the index gives, patients excluded."""
+    service = SearchService.open(lake, have["index.latents"])
+    codes = load_codes(lake, have["codes.latents"])
+    dense = codes.matrix.toarray().astype(np.float64)
+    norms = np.linalg.norm(dense, axis=1)
+    groups = catalog.groups[_rows(catalog, codes.image_ids)]
+    shares = []
+    for row in np.random.default_rng(0).permutation(len(dense))[:QUERIES]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosine = np.nan_to_num(dense @ dense[row] / (norms * norms[row]), nan=0.0)
+        cosine[groups == groups[row]] = -1
+        best = [at for at in np.argsort(-cosine, kind="stable")[:TOP] if cosine[at] > 0]
+        found = {hit.image_id for hit in service.like(str(codes.image_ids[row]))}
+        shares.append(len(found & set(codes.image_ids[best].tolist())) / len(best) if best else 1.0)
+    return float(np.mean(shares))
+
+
+def score(lake: Lake, have: Have, root: str, truth_root: Path) -> dict[str, Any]:
+    """All figures of ``summary.json`` but the times.
+
+    Args:
+        lake: The lake.
+        have: The finished artifacts.
+        root: The archive's root.
+        truth_root: The phantom's truth.
+    """
+    catalog = load_catalog(lake, have["catalog"])
+    found = neurons(lake, have, catalog, truth_root)
+    facts = have["catalog"].facts
+    names = found.pop("names")
+    return {
+        "counts": {
+            **{key: facts[key] for key in ("images", "studies", "groups", "roles")},
+            "quarantined": len(have["activations.pre_logits"].quarantined),
+            "activations": have["activations.pre_logits"].images,
+            "latents": have["codes.latents"].facts["n"],
+            "units": have["codes.units"].facts["n"],
+        },
+        "black_box": black_box(lake, have, catalog, root),
+        "sae": sae(lake, have, catalog),
+        "neurons": found,
+        "names": {**names["latents"], "units": names["units"]},
+        "explain": {"max_error": explanation_error(lake, have)},
+        "retrieval": {"recall_at_20": recall(lake, have, catalog)},
+    }

@@ -1,0 +1,359 @@
+"""The chain as a user runs it: finished work stays, a change redoes what depends on it, nothing is lost or twice."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import PATIENTS, ROOT, Chain, Cluster, Command, needs
+
+PER_IMAGE = ("catalog", "activations.pre_logits", "activations.logits", "activations.layer3")
+PER_IMAGE += ("codes.latents", "codes.units", "index.latents", "index.units")
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_catalogued_image_has_exactly_one_row_in_every_stage(chain: Chain, nc: Command) -> None:
+    status = chain.status(nc)
+    films = len(list((chain.archive / "archive").rglob("*.jpg")))
+    assert {name: status[name]["images"] for name in PER_IMAGE} == dict.fromkeys(PER_IMAGE, films)
+    assert all(row["state"] == "finished" and not row["quarantined"] for row in status.values())
+
+
+def test_the_same_command_again_does_nothing_says_so_and_needs_no_cluster(chain: Chain, nc_alone: Command) -> None:
+    before = files(chain.folder)
+    said = nc_alone("run", "-c", chain.file, RAY_ADDRESS="127.0.0.1:1")
+    assert "Nothing to do: everything is finished already." in said.out
+    assert files(chain.folder) == before
+
+
+def test_one_changed_sae_setting_redoes_only_what_depends_on_it(chain: Chain, nc: Command, tmp_path: Path) -> None:
+    copy = chain.clone(tmp_path)
+    planned = nc("run", "-c", copy.file, "--set", "sae.k=4", "--dry-run").out
+    assert re.search(r"sae\s+to do", planned)
+    assert re.search(r"activations.logits\s+finished already", planned)
+    said = nc("run", "-c", copy.file, "--set", "sae.k=4")
+    states = {e["artifact"]: e["state"] for e in map(json.loads, said.err.splitlines()) if e.get("event") == "stage"}
+    redone = {name for name, state in states.items() if state == "made"}
+    assert {"sae", "codes.latents", "names.latents", "index.latents"} <= redone
+    assert not redone & {"catalog", "classifier", "activations.pre_logits", "activations.logits", "activations.layer3"}
+    changed, first = copy.contents(nc, "--set", "sae.k=4"), copy.contents(nc)
+    assert {name for name in first if first[name] != changed[name]} == {
+        "sae",
+        "codes.latents",
+        "names.latents",
+        "index.latents",
+    }
+
+
+def test_a_tenth_more_patients_cost_a_tenth_of_the_mining(
+    chain: Chain, nc: Command, nc_alone: Command, tmp_path: Path
+) -> None:
+    grown = tmp_path / "archive"
+    shutil.copytree(chain.archive, grown)
+    truth_free = tmp_path / "fresh"
+    more = PATIENTS + PATIENTS // 10
+    nc_alone(
+        "phantom", truth_free, "--set", f"patients={more}", "--set", "height=76", "--set", "width=64", "--set", "seed=5"
+    )
+    for part in ("archive", "reports"):
+        shutil.rmtree(grown / part)
+        shutil.move(truth_free / part, grown / part)
+    copy = chain.clone(tmp_path / "run")
+    copy.file.write_text(copy.file.read_text().replace(str(chain.archive), str(grown)))
+    mined = {name: row["images"] for name, row in chain.status(nc).items()}
+    kept = files(copy.lake)
+    nc("run", "-c", copy.file, "--new-only")
+    parts = [name for name in files(copy.lake) - kept if re.match(r"activations/\w+/parts/", name)]
+    outcome = json.loads(nc("status", "-c", copy.file, "--json", "--new-only").out)["artifacts"]
+    now = {row["artifact"]: row for row in outcome}
+    new = now["activations.logits"]["images"] - mined["activations.logits"]
+    assert now["index.latents"]["images"] == mined["index.latents"] + new
+    assert 0 < new < 0.25 * mined["activations.logits"]
+    # Three taps, eight images a shard: only the new partition's shards were mined.
+    assert len(parts) == 3 * -(-new // 8)
+    assert kept <= files(copy.lake)
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    pytest.fail("the moment to kill never came")
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_mining_killed_and_run_again_gives_the_uninterrupted_bytes(chain: Chain, nc: Command, tmp_path: Path) -> None:
+    copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
+    process = nc.start("mine", "-c", copy.file)
+    wait_for(lambda: len(list(copy.lake.glob("activations/*/receipts/*.json"))) >= 4, process)
+    kill(process)
+    kept = {path: path.read_bytes() for path in copy.lake.glob("activations/*/receipts/*.json")}
+    assert not list(copy.lake.glob("activations/*/*.json")), "it must not have been finished when it was killed"
+    nc("mine", "-c", copy.file)
+    assert {path: path.read_bytes() for path in kept} == kept
+    expected, found = chain.contents(nc), copy.contents(nc)
+    assert {n: found[n] for n in PER_IMAGE[:4]} == {n: expected[n] for n in PER_IMAGE[:4]}
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("fit", "sae"), ("train", "classifier")])
+def test_training_killed_and_run_again_gives_the_uninterrupted_bytes(
+    chain: Chain, nc: Command, tmp_path: Path, verb: str, kind: str
+) -> None:
+    later = ("classifier", "activations", "sae", "codes", "names", "index")
+    copy = chain.clone(tmp_path, without=later[later.index(kind) :])
+    process = nc.start(verb, "-c", copy.file)
+    wait_for(lambda: list(copy.lake.glob(f"{kind}/*/work/*/progress.json")), process)
+    kill(process)
+    assert not list(copy.lake.glob(f"{kind}/*/*.json")), "it must not have been finished when it was killed"
+    nc(verb, "-c", copy.file)
+    assert copy.contents(nc)[kind] == chain.contents(nc)[kind]
+    assert not list(copy.lake.glob(f"{kind}/*/work/*")), "checkpoints are removed once the artifact is committed"
+
+
+def test_a_damaged_film_is_set_aside_by_name_and_its_neighbours_bytes_do_not_change(
+    chain: Chain, nc: Command, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    archive = tmp_path / "archive"
+    shutil.copytree(chain.archive, archive)
+    films = sorted((archive / "archive").rglob("*.jpg"))
+    damaged = films[:: len(films) // 2][:2]
+    for film in damaged:
+        film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    copy = Chain(tmp_path / "run", archive)
+    weights = next(chain.lake.glob("classifier/*/parts/weights-*.safetensors"))
+    brought = ("--set", f"classifier.weights={weights}", "--set", "compute.max_bad_fraction=0.02")
+    whole = Chain(tmp_path / "whole", chain.archive)
+    for run in (copy, whole):
+        for verb in ("catalog", "train", "mine"):
+            nc(verb, "-c", run.file, *brought)
+    status = json.loads(nc("status", "-c", copy.file, "--json", *brought).out)
+    row = {r["artifact"]: r for r in status["artifacts"]}["activations.pre_logits"]
+    assert row["images"] + row["quarantined"] == len(films)
+    assert {q["image_id"] for q in status["quarantined"]} == {film.stem for film in damaged}
+    assert all(q["cause"] == "truncated" for q in status["quarantined"])
+
+    def rows(run: Chain) -> dict[str, bytes]:
+        return {
+            image: activation.tobytes()
+            for part in run.lake.glob("activations/*/parts/*.parquet")
+            for image, activation in _rows(pq.read_table(part), part.parts[-3])
+        }
+
+    def _rows(table: object, recipe: str) -> list[tuple[str, object]]:
+        values = table["activation"].combine_chunks().storage.flatten().to_numpy()  # type: ignore[index]
+        ids = table["image_id"].to_pylist()  # type: ignore[index]
+        return [(f"{recipe}/{i}", v) for i, v in zip(ids, values.reshape(len(ids), -1), strict=True)]
+
+    expected, found = rows(whole), rows(copy)
+    bad = {film.stem for film in damaged}
+    assert found == {key: value for key, value in expected.items() if key.split("/")[1] not in bad}
+    said = nc("mine", "-c", copy.file, *brought[:2], "--set", "compute.max_bad_fraction=0.001", code=0)
+    assert "Nothing to do" in said.out
+
+
+def test_more_damage_than_allowed_commits_nothing_and_keeps_what_is_done(
+    chain: Chain, nc: Command, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    shutil.copytree(chain.archive, archive)
+    for film in sorted((archive / "archive").rglob("*.jpg"))[::10]:
+        film.write_bytes(b"")
+    copy = Chain(tmp_path / "run", archive)
+    weights = next(chain.lake.glob("classifier/*/parts/weights-*.safetensors"))
+    brought = ("--set", f"classifier.weights={weights}")
+    for verb in ("catalog", "train"):
+        nc(verb, "-c", copy.file, *brought)
+    error = nc("mine", "-c", copy.file, *brought, code=3).error
+    assert "max_bad_fraction" in error
+    assert not list(copy.lake.glob("activations/*/*.json"))
+    assert list(copy.lake.glob("activations/*/receipts/*.json"))
+    nc("mine", "-c", copy.file, *brought, "--set", "compute.max_bad_fraction=0.2")
+
+
+def test_jobs_submitted_to_a_head_give_the_same_digests(
+    chain: Chain, nc: Command, cluster: Cluster, tmp_path: Path
+) -> None:
+    copy = Chain(tmp_path, chain.archive)
+    ray = Path(sys.executable).with_name("ray")
+    verbs = [path.stem for path in sorted((ROOT / "jobs").glob("*.py"))]
+    order = ["catalog", "train", "mine", "fit", "encode", "name", "index", "run"]
+    assert sorted(order) == verbs
+    for verb in order:
+        done = subprocess.run(
+            [
+                ray,
+                "job",
+                "submit",
+                "--address",
+                cluster.jobs,
+                "--",
+                "python",
+                ROOT / "jobs" / f"{verb}.py",
+                "-c",
+                copy.file,
+            ],
+            env=nc.env,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to do" in done.stdout
+    assert copy.contents(nc) == chain.contents(nc)
+
+
+def test_search_and_explain_answer_from_the_finished_chain(chain: Chain, nc_alone: Command) -> None:
+    image = next((chain.archive / "archive").rglob("*.jpg"))
+    patient = image.parts[-3]
+    owner = {film.stem: film.parts[-3] for film in (chain.archive / "archive").rglob("*.jpg")}
+    hits = json.loads(nc_alone("search", "-c", chain.file, "--like", image.stem, "--json").out)
+    assert 0 < len(hits) <= 20
+    assert patient not in {owner[hit["image_id"]] for hit in hits}
+    for hit in hits:
+        assert sum(shared["share"] for shared in hit["shared"]) == pytest.approx(hit["score"])
+    strong = json.loads(nc_alone("search", "-c", chain.file, "--neuron", "0", "--space", "units", "--json").out)
+    assert [hit["score"] for hit in strong] == sorted((hit["score"] for hit in strong), reverse=True)
+    for space in ("latents", "units"):
+        answer = json.loads(nc_alone("explain", image.stem, "-c", chain.file, "--space", space, "--json").out)
+        assert answer["error"] <= 1e-5
+        assert len(answer["concepts"]) <= 4
+        assert "FINDINGS" in answer["report"] or "IMPRESSION" in answer["report"]
+        assert len(answer["neighbours"]) <= 20
+    page = nc_alone("explain", image.stem, "-c", chain.file).out
+    assert "residual" in page
+    assert "logit of the network" in page
+
+
+def test_reports_and_patients_stay_out_of_the_lake(chain: Chain) -> None:
+    patients = {path.name for path in (chain.archive / "archive").glob("files/*/*")}
+    report = next((chain.archive / "reports").rglob("*.txt")).read_text()
+    sentence = max(report.splitlines(), key=len).strip().encode()
+    needles = [patient.encode() for patient in patients] + [patient[1:].encode() for patient in patients] + [sentence]
+    import pyarrow.parquet as pq
+
+    for path in chain.lake.rglob("*"):
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        if path.suffix == ".parquet":
+            data = str(pq.read_table(path).to_pydict()).encode()
+        assert not [needle for needle in needles if needle in data], path
+    assert (chain.folder / "phi").stat().st_mode & 0o077 == 0
+
+
+ERRORS = [
+    (("run", "--set", "sae.kk=64"), 2, r"sae.kk: Extra inputs are not permitted \(got 64\)"),
+    (("run", "--set", "sae.k=many"), 2, r"sae.k: Input should be a valid integer"),
+    (("run", "--set", "catalog.root=/nowhere/at/all"), 2, r"catalog.root"),
+    (("train", "--set", "classifier.backbone=resnet19"), 2, r"resnet19.*resnet18"),
+    (("mine", "--set", "activations.taps=[layer9]"), 2, r"layer9.*layer"),
+    (("fit", "--set", "sae.tap=nothing"), 2, r"nothing"),
+    (("encode", "--set", "spaces.odd.origin=units", "--set", "spaces.odd.tap=layer1"), 2, r"layer1"),
+    (("search", "--like", "nobody"), 3, r"nobody"),
+    (("search",), 2, r"--like"),
+    (("search", "--neuron", "0", "--space", "nowhere"), 2, r"nowhere.*latents"),
+    (("explain", "nobody"), 3, r"nobody"),
+    (("mine", "--set", "lake=/dev/null/lake"), 4, r"disk failed"),
+    (("run", "--bogus"), 2, r"No such option"),
+]
+
+
+@pytest.mark.parametrize(("args", "code", "says"), ERRORS, ids=[" ".join(e[0]) for e in ERRORS])
+def test_bad_input_is_one_clear_line_and_leaves_nothing(
+    chain: Chain, nc: Command, args: tuple[str, ...], code: int, says: str
+) -> None:
+    before = files(chain.folder)
+    error = nc(*args, "-c", chain.file, code=code).error
+    assert re.search(says, error), error
+    assert files(chain.folder) == before
+
+
+def test_a_stage_whose_inputs_are_missing_names_the_verb_to_run(
+    archive: Path, nc_alone: Command, tmp_path: Path
+) -> None:
+    empty = Chain(tmp_path, archive)
+    assert "neuroconcepts catalog" in nc_alone("mine", "-c", empty.file, code=3).error
+
+
+def test_without_faiss_the_run_ends_before_any_work_and_names_the_fix(
+    archive: Path, nc_alone: Command, tmp_path: Path
+) -> None:
+    # A venv without faiss would hold five gigabytes of torch: its distributions are hidden instead.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.metadata as m\n"
+        "real = m.distributions\n"
+        "m.distributions = lambda **k: (d for d in real(**k) if 'faiss' not in (d.name or ''))\n"
+    )
+    fresh = Chain(tmp_path / "run", archive)
+    error = nc_alone("run", "-c", fresh.file, code=4, PYTHONPATH=str(tmp_path)).error
+    assert "neuroconcepts-ray[cpu]" in error
+    assert not fresh.lake.exists()
+
+
+def test_a_full_disk_is_one_clear_line_and_the_work_goes_on_when_there_is_room(
+    chain: Chain, nc: Command, tmp_path: Path
+) -> None:
+    copy = Chain(tmp_path, chain.archive)
+    copy.lake.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(copy.lake)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    needs(mounted, "a small file system can be mounted by root only")
+    try:
+        copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
+        used = shutil.disk_usage(copy.lake).used
+        subprocess.run(["mount", "-o", f"remount,size={used + 65536}", str(copy.lake)], check=True)
+        error = nc("mine", "-c", copy.file, code=4).error
+        assert "No space left" in error
+        assert "Free space" in error
+        assert not list(copy.lake.glob("activations/*/*.json"))
+        assert not list(copy.lake.rglob(".*.tmp"))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(copy.lake)], check=True)
+        nc("mine", "-c", copy.file)
+        assert copy.contents(nc)["activations.layer3"] == chain.contents(nc)["activations.layer3"]
+    finally:
+        subprocess.run(["umount", str(copy.lake)], check=True)
+
+
+def test_a_source_that_changed_after_cataloguing_is_an_error_when_read(
+    chain: Chain, nc: Command, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    shutil.copytree(chain.archive, archive)
+    copy = Chain(tmp_path / "run", archive)
+    weights = next(chain.lake.glob("classifier/*/parts/weights-*.safetensors"))
+    brought = ("--set", f"classifier.weights={weights}")
+    for verb in ("catalog", "train"):
+        nc(verb, "-c", copy.file, *brought)
+    film = next((archive / "archive").rglob("*.jpg"))
+    Image.new("L", (64, 76)).save(film)
+    error = nc("mine", "-c", copy.file, *brought, code=3).error
+    assert film.stem in error
+    assert str(archive) not in error
+
+
+def test_help_is_instant_for_every_verb(nc_alone: Command) -> None:
+    code = "import sys; from neuroconcepts_ray.cli.main import call; call(['mine', '--help']); "
+    code += "print([m for m in ('torch', 'ray', 'numpy', 'pyarrow', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=nc_alone.env)
+    assert done.stdout.splitlines()[-1] == "[]"
