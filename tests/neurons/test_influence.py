@@ -49,7 +49,7 @@ def test_each_part_is_what_its_name_says() -> None:
 
 
 def test_influence_is_what_one_more_of_a_neuron_adds_to_each_logit() -> None:
-    f, sae, W, b = scene(1)
+    f, sae, W, _ = scene(1)
     influence = latent_influence(W, sae.W_dec.numpy())
     np.testing.assert_allclose(influence[:, 7], W @ (f + sae.W_dec[7].numpy()) - W @ f, atol=1e-5)
     std = np.full(sae.d, 2.0, dtype=np.float32)

@@ -81,7 +81,7 @@ def test_latents_that_died_are_revived_by_the_auxiliary_loss() -> None:
     for aux in (0, 8):
         config = SAEConfig(latents=48, k=3, steps=300, batch_size=128, lr=3e-3, dead_after=500, aux_k=aux)
         start = begin(x, config)
-        start.weights["b_enc"][:40] = -10.0
+        start.weights["b_enc"][:40] = -6.0  # below every input: no pre-activation is positive
         start.idle[:40] = 10_000
         assert not fires(fold(start, TopK(3)), x.numpy())[:40].any()
         sae = fold(fit(x, config, start, quiet), TopK(3))
