@@ -118,7 +118,7 @@ def test_too_many_damaged_films_commit_nothing_and_keep_what_is_done(world: Any,
     one.catalogue([IDS[:10]])
     with pytest.raises(InputError, match="max_bad_fraction"):
         mined(one)
-    assert list(one.lake.manifests("activations")) == []
+    assert not [key for key in one.lake.store.list("activations") if key.count("/") == 2]
 
 
 def test_a_shard_without_any_film_left_is_an_empty_part(world: Any, mined: Any) -> None:
