@@ -14,6 +14,7 @@ from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.distributed.train import Save, State, World, train
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
@@ -154,6 +155,8 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         "k": sae.k,
         CHOICE_ROLE: metrics.facts(),
     }
-    manifest = lake.commit_manifest(planned, "sae", parts, facts=facts)
+    # Sums over a batch round by the number of threads, so it belongs to the profile of this stage.
+    profile = numeric_profile(device=compute.device) | {"threads": str(compute.resolved_threads)}
+    manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=profile)
     shutil.rmtree(Path(folder) / planned.artifact, ignore_errors=True)
     return {"sae": manifest}
