@@ -82,7 +82,12 @@ _AFFIRMED: dict[str, tuple[str, ...]] = {
 }
 _DENIED: dict[str, tuple[str, ...]] = {
     "Atelectasis": ("No atelectasis.", "There is no atelectasis."),
-    "Cardiomegaly": ("The heart is not enlarged.", "No cardiomegaly.", "There is no cardiomegaly."),
+    "Cardiomegaly": (
+        "The heart is not enlarged.",
+        "No cardiomegaly.",
+        "The heart is normal in size.",
+        "The cardiac silhouette is normal.",
+    ),
     "Consolidation": ("No focal consolidation.", "There is no consolidation.", "Lungs are without consolidation."),
     "Edema": ("No pulmonary edema.", "There is no evidence of pulmonary edema.", "No interstitial edema."),
     "Lung Lesion": ("No pulmonary nodule.", "There is no lung nodule.", "No nodule is seen."),
@@ -123,26 +128,24 @@ _PLAIN = (
 )
 _SYMPTOMS = ("cough", "dyspnea", "chest pain", "fever", "weakness", "altered mental status", "preoperative evaluation")
 
-LEXICON: dict[str, tuple[tuple[str, ...], ...]] = {
-    "Atelectasis": (("atelectasis",), ("plate", "like"), ("platelike",), ("bands",), ("subsegmental",), ("linear",)),
-    "Cardiomegaly": (("cardiomegaly",), ("enlarged",), ("enlargement",)),
-    "Consolidation": (("consolidation",), ("bronchograms",), ("airspace",), ("patchy",)),
-    "Edema": (("edema",), ("congestion",), ("reticular",), ("interstitial",)),
-    "Lung Lesion": (("nodule",), ("nodules",), ("lesion",)),
-    "Pleural Effusion": (("effusion",), ("effusions",), ("costophrenic",), ("blunting",)),
-    "Pneumothorax": (("pneumothorax",), ("pleural", "line"), ("apical",)),
-    "Support Devices": (
-        ("devices",),
-        ("device",),
-        ("catheter",),
-        ("tubes",),
-        ("lines",),
-        ("indwelling",),
-        ("monitoring",),
-    ),
-    "No Finding": (("lungs", "clear"), ("normal", "chest"), ("unremarkable",)),
+LEXICON: dict[str, tuple[str, ...]] = {
+    "Atelectasis": ("atelectasis", "plate like", "platelike", "bands", "subsegmental", "linear"),
+    "Cardiomegaly": ("cardiomegaly", "enlarged", "enlargement"),
+    "Consolidation": ("consolidation", "bronchograms", "airspace", "patchy"),
+    "Edema": ("edema", "congestion", "vascular", "reticular", "interstitial"),
+    "Lung Lesion": ("nodule", "nodules", "lesion", "rounded", "well defined"),
+    "Pleural Effusion": ("effusion", "effusions", "costophrenic", "blunting"),
+    "Pneumothorax": ("pneumothorax", "pleural line", "apical"),
+    "Support Devices": ("devices", "device", "catheter", "tubes", "lines", "indwelling", "monitoring"),
+    "No Finding": ("lungs clear", "normal chest", "normal radiograph", "unremarkable"),
 }
-"""The words by which the grammar speaks of a finding: a name with all words of an entry denotes it."""
+"""The words by which the grammar speaks of a finding: a name that holds all words of an entry denotes it."""
+
+_ABSENCES: dict[str, tuple[str, ...]] = {
+    "Cardiomegaly": ("heart normal", "silhouette normal", "normal size"),
+    "No Finding": ("acute cardiopulmonary", "acute process", "cardiopulmonary process"),
+}
+"""The same for what says, without a word of negation, that it is not there."""
 
 _NORMAL = (
     "Normal chest radiograph.",
@@ -160,10 +163,17 @@ class Report:
     labels: dict[str, float]
 
 
-def denotes(name: str) -> frozenset[str]:
-    """The findings that a name's words speak of ("blunting costophrenic angle" → Pleural Effusion)."""
+def denotes(name: str) -> dict[str, bool]:
+    """What a name's words speak of.
+
+    Returns:
+        Finding → True where they say that it is there ("blunting costophrenic angle": Pleural Effusion), False where
+        they say that it is not ("heart normal": Cardiomegaly).
+    """
     words = set("".join(c if c.isalnum() else " " for c in name.lower()).split())
-    return frozenset(f for f, entries in LEXICON.items() if any(words.issuperset(entry) for entry in entries))
+    said = {f: False for f, entries in _ABSENCES.items() if any(words.issuperset(entry.split()) for entry in entries)}
+    there = {f: True for f, entries in LEXICON.items() if any(words.issuperset(entry.split()) for entry in entries)}
+    return said | there
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:

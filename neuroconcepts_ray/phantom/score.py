@@ -287,9 +287,11 @@ def names_right(
     truth["No Finding"] = ~np.any(sick, axis=0)
     wrong = []
     for given in names:
-        told = [auroc(scores[test, given.neuron], truth[f][test]) for f in denotes(given.name) if f in truth]
-        if given.polarity == "absent":
-            told = [1 - value for value in told]
+        told = []
+        for finding, positive in denotes(given.name).items():
+            if finding in truth:
+                value = auroc(scores[test, given.neuron], truth[finding][test])
+                told.append(value if positive is (given.polarity == "present") else 1 - value)
         # NaN (a class is absent) is not at least anything.
         if not told or not all(value >= at_least for value in told):
             wrong.append(given.neuron)

@@ -5,13 +5,14 @@ from collections import Counter
 
 import pytest
 
+from neuroconcepts_ray.naming.text import terms
 from neuroconcepts_ray.phantom import reports
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import FINDINGS, draw_patient
 from neuroconcepts_ray.phantom.reports import LABELS, denotes, write_report
 
 CONFIG = PhantomConfig(patients=400)
-DENIAL = re.compile(r"\b(no|not|without)\b", re.IGNORECASE)
+DENIAL = re.compile(r"\b(no|not|without|normal)\b", re.IGNORECASE)
 DOUBT = re.compile(r"\b(possible|may|cannot|questionable)\b", re.IGNORECASE)
 
 
@@ -92,7 +93,7 @@ def test_labels_are_among_the_fourteen_of_chexpert() -> None:
 @pytest.mark.parametrize("name", FINDINGS)
 def test_every_affirmation_denotes_its_finding_and_no_other(name: str) -> None:
     for template in reports._AFFIRMED[name]:
-        assert denotes(template) == {name}
+        assert denotes(template) == {name: True}
 
 
 @pytest.mark.parametrize(
@@ -106,9 +107,33 @@ def test_every_affirmation_denotes_its_finding_and_no_other(name: str) -> None:
     ],
 )
 def test_n_grams_denote_findings(words: str, finding: str) -> None:
-    assert denotes(words) == {finding}
+    assert denotes(words) == {finding: True}
 
 
 @pytest.mark.parametrize("words", ["left", "mild", "bony thorax", "heart size", ""])
 def test_words_of_no_finding_denote_nothing(words: str) -> None:
-    assert denotes(words) == frozenset()
+    assert denotes(words) == {}
+
+
+def test_a_normal_heart_denotes_the_absence_of_cardiomegaly() -> None:
+    assert denotes("heart normal") == {"Cardiomegaly": False}
+    assert denotes("acute cardiopulmonary process") == {"No Finding": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("Atelectasis", "atelectasis"),
+        ("Cardiomegaly", "cardiomegaly"),
+        ("Consolidation", "consolidation"),
+        ("Edema", "edema"),
+        ("Lung Lesion", "nodule"),
+        ("Pleural Effusion", "effusion"),
+        ("Pneumothorax", "pneumothorax"),
+    ],
+)
+def test_the_reader_that_names_neurons_understands_the_reports(name: str, word: str) -> None:
+    meant = {"affirmed": 1.0, "negated": 0.0, "uncertain": -1.0}
+    read = [(meant[found[word]], labels.get(name)) for labels, _, _, text in STUDIES if word in (found := terms(text))]
+    assert len(read) > 50
+    assert all(polarity == label for polarity, label in read)

@@ -112,6 +112,8 @@ def test_a_clear_lung_is_a_film_without_findings_but_devices(there: np.ndarray) 
     devices = np.random.default_rng(5).random(1500) < 0.5
     name = GivenName(0, "lungs clear", "present")
     scores = (~there).astype(float)[:, None]
+    process = GivenName(0, "acute cardiopulmonary process", "absent")
+    assert names_right([process], scores, {"Edema": there, "Support Devices": devices}, ROLES).right == 1
     assert names_right([name], scores, {"Edema": there, "Support Devices": devices}, ROLES).right == 1
 
 
