@@ -55,7 +55,7 @@ def black_box(lake: Lake, have: Have, catalog: Catalog, root: str) -> dict[str, 
     return {
         "macro_auroc": figures["macro"]["auroc"],
         "macro_auroc_interval": [figures["macro"]["low"], figures["macro"]["high"]],
-        "pixel_linear_macro_auroc": linear,
+        "pixel_linear_macro_auroc": None if np.isnan(linear) else linear,
         "labels": {
             name: {**figure, "pixel_linear_auroc": per_label[name]} for name, figure in figures["labels"].items()
         },
