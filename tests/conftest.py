@@ -187,10 +187,9 @@ classifier:
   epochs: 2
   batch_size: 64
   threads: 1
-activations: {{taps: [layer3], shard_rows: 8, batch_size: 4}}
-sae: {{steps: 120, k: 8, expansion: 2, batch_size: 64, checkpoint_every: 10}}
+activations: {{taps: [layer3], shard_rows: 8, batch_size: 4, threads: 1}}
+sae: {{steps: 120, k: 8, expansion: 2, batch_size: 64, checkpoint_every: 10, threads: 1}}
 names: {{min_groups: 5, min_positives: 5}}
-compute: {{threads: 1}}
 """
 
 PATIENTS = 100

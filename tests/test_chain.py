@@ -120,12 +120,12 @@ def test_training_killed_and_run_again_gives_the_uninterrupted_bytes(
     later = ("classifier", "activations", "sae", "codes", "names", "index")
     copy = chain.clone(tmp_path, without=later[later.index(kind) :])
     process = nc.start(verb, "-c", copy.file)
-    wait_for(lambda: list(copy.lake.glob(f"{kind}/*/work/*/progress.json")), process)
+    wait_for(lambda: list(copy.lake.glob("training/*/progress.json")), process)
     kill(process)
     assert not list(copy.lake.glob(f"{kind}/*/*.json")), "it must not have been finished when it was killed"
     nc(verb, "-c", copy.file)
     assert copy.contents(nc)[kind] == chain.contents(nc)[kind]
-    assert not list(copy.lake.glob(f"{kind}/*/work/*")), "checkpoints are removed once the artifact is committed"
+    assert not list(copy.lake.glob("training/*")), "checkpoints are removed once the artifact is committed"
 
 
 def test_a_damaged_film_is_set_aside_by_name_and_its_neighbours_bytes_do_not_change(

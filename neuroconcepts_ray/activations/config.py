@@ -33,6 +33,8 @@ class ActivationsConfig(StrictModel):
     """Images of a forward pass; fixed inside a shard, because rounding may depend on it."""
     shard_rows: int = Field(default=512, ge=1)
     """Most images of a shard; a shard never exceeds 96 MB of pixels either."""
+    threads: int = Field(default=2, ge=1)
+    """CPU threads of an actor; in the recipe, because float32 rounds differently with another number."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the backbone. auto: bfloat16 where the planning machine computes in it natively, else float32; on
     a cluster whose head differs from its workers say which. The head is float32 always."""

@@ -173,6 +173,7 @@ def run(
         worker=Miner,
         load=load,
         compute=compute,
+        threads=config.threads,
         label="activations",
         spec={
             "config": config.model_dump(mode="json"),

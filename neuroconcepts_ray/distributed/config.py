@@ -15,8 +15,6 @@ class ComputeConfig(StrictModel):
     """Logical CPUs of a local Ray cluster; 0 = the machine's, but at least 4, since Ray Data needs spare ones."""
     actors: Annotated[int, POLICY, Field(ge=1)] = 1
     """Actors that hold a model at the same time."""
-    threads: Annotated[int, POLICY, Field(ge=0)] = 0
-    """Torch threads of an actor or training worker; 0 = the machine's cores divided by `actors`."""
     gpus: Annotated[float, POLICY, Field(ge=0)] = 0.0
     """GPUs of an actor or training worker; 0 = compute on the CPU."""
     retries: Annotated[int, POLICY, Field(ge=0)] = 2
@@ -30,11 +28,6 @@ class ComputeConfig(StrictModel):
     def device(self) -> str:
         """Torch's name of the device that models run on."""
         return "cuda" if self.gpus > 0 else "cpu"
-
-    @property
-    def resolved_threads(self) -> int:
-        """Threads with 0 resolved."""
-        return self.threads or max(1, (os.cpu_count() or 1) // self.actors)
 
     @property
     def resolved_cpus(self) -> int:

@@ -9,8 +9,12 @@ from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.errors import EnvironmentFault
 
 
-def connect(compute: ComputeConfig) -> None:
-    """Connect once; later calls return at once.
+def connect(compute: ComputeConfig, need: int) -> None:
+    """Connect once; later calls only check what is needed.
+
+    Args:
+        compute: Size of a local cluster.
+        need: CPUs below which the work to come would wait for ever.
 
     Raises:
         EnvironmentFault: The cluster does not answer or has too few CPUs to make progress.
@@ -18,8 +22,21 @@ def connect(compute: ComputeConfig) -> None:
     prepare_environment()
     import ray
 
-    if ray.is_initialized():
-        return
+    if not ray.is_initialized():
+        _start(compute)
+    total: float = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+    if total < need:
+        raise EnvironmentFault(
+            "the Ray cluster has too few CPUs",
+            value=f"{total:g}",
+            limit=f"at least {need}: actors x threads, and one to decode",
+            remedy="Lower compute.actors or the stage's threads, or raise compute.cpus",
+        )
+
+
+def _start(compute: ComputeConfig) -> None:
+    import ray
+
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
@@ -41,12 +58,3 @@ def connect(compute: ComputeConfig) -> None:
             else f"Ray says: {str(error).splitlines()[0][:200]}",
         ) from error
     quiet()
-    need = compute.actors * compute.resolved_threads + 1
-    total: float = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
-    if total < need:
-        raise EnvironmentFault(
-            "the Ray cluster has too few CPUs to decode beside the actors",
-            value=f"{total:g}",
-            limit=f"actors x threads + 1 = {need}",
-            remedy="Lower compute.actors or compute.threads",
-        )

@@ -131,6 +131,7 @@ def map_shards(
     spec: dict[str, Any],
     load: Load,
     compute: ComputeConfig,
+    threads: int,
     label: str,
 ) -> None:
     """Run ``worker(load(shard))`` for every shard, each at least once; receipts decide which attempt counts.
@@ -140,7 +141,8 @@ def map_shards(
         worker: Built in each actor as ``worker(spec)``.
         spec: Plain JSON data; models are named in it, never carried.
         load: Runs in CPU tasks beside the actors.
-        compute: Actors, threads, retries.
+        compute: Actors, GPUs, retries.
+        threads: Torch threads of an actor; the caller's, because float32 sums on a CPU round by their number.
         label: The stage, for progress.
 
     Raises:
@@ -149,18 +151,18 @@ def map_shards(
     """
     if not shards:
         return
-    connect(compute)
+    connect(compute, compute.actors * threads + 1)
     rows = [{"shard": shard.model_dump_json()} for shard in shards]
     sizes = {shard.key: len(shard.rows) for shard in shards}
     loaded = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_Loader(load, spec), num_cpus=1)
     with remote_args_accepted():
         dataset = loaded.map_batches(
             _Actor,
-            fn_constructor_args=(worker, spec, compute.resolved_threads),
+            fn_constructor_args=(worker, spec, threads),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=compute.actors),
             # Unlike the loader's, or Ray Data would fuse both into the actor and decode no longer beside it.
-            num_cpus=compute.resolved_threads + (0.01 if compute.resolved_threads == 1 else 0),
+            num_cpus=threads + (0.01 if threads == 1 else 0),
             num_gpus=compute.gpus or None,
             **actor_bounds(compute.retries),
         )

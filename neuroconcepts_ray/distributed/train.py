@@ -105,6 +105,7 @@ def train(
     compute: ComputeConfig,
     label: str,
     total: int,
+    threads: int,
     workers: int = 1,
 ) -> State:
     """Run a training loop under Ray Train, from its last checkpoint where there is one.
@@ -114,9 +115,10 @@ def train(
         spec: Plain JSON data for it.
         name: The artifact's fingerprint.
         folder: Shared storage for checkpoints.
-        compute: Threads and GPUs of a worker.
+        compute: GPUs of a worker, retries.
         label: The stage, for progress.
         total: Steps, for progress; ``metrics["step"]`` of each save counts towards it.
+        threads: Torch threads of a worker; the caller's, because float32 sums on a CPU round by their number.
         workers: World size.
 
     Returns:
@@ -126,7 +128,7 @@ def train(
         NeuroconceptsError: What the loop raised.
         EnvironmentFault: The workers died more often than ``compute.retries``.
     """
-    connect(compute)
+    connect(compute, workers * threads)
     place = Path(folder) / name
     place.mkdir(parents=True, exist_ok=True)
     (place / "error.json").unlink(missing_ok=True)
@@ -136,13 +138,13 @@ def train(
             "loop": f"{loop.__module__}:{loop.__qualname__}",
             "spec": spec,
             "folder": str(place),
-            "threads": compute.resolved_threads,
+            "threads": threads,
         },
         torch_config=TorchConfig(backend="nccl" if compute.gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=compute.gpus > 0,
-            resources_per_worker={"CPU": compute.resolved_threads} | ({"GPU": compute.gpus} if compute.gpus else {}),
+            resources_per_worker={"CPU": threads} | ({"GPU": compute.gpus} if compute.gpus else {}),
         ),
         run_config=ray.train.RunConfig(
             name=name,

@@ -157,7 +157,7 @@ def _space(
     todo = [(shard, part) for shard, part in pairs if shard.key not in done]
     spec["parts"] = {shard.key: part.model_dump() for shard, part in todo}
     shards = [shard for shard, _ in todo]
-    map_shards(shards, worker=Encoder, spec=spec, load=load, compute=compute, label=f"encode {name}")
+    map_shards(shards, worker=Encoder, spec=spec, load=load, compute=compute, threads=1, label=f"encode {name}")
 
     receipts = [lake.receipt(planned, shard.key) for shard, _ in pairs]
     if any(receipt is None for receipt in receipts):

@@ -55,6 +55,8 @@ class SAEConfig(StrictModel):
     """Seed of initial weights and of the order of images."""
     workers: int = Field(1, ge=1, le=1)
     """World size: part of the recipe, for sums over workers round differently. One, for now."""
+    threads: int = Field(2, ge=1)
+    """CPU threads of a worker; in the recipe, because sums on CPU round differently with another number."""
     checkpoint_every: Annotated[int, POLICY] = Field(250, ge=1)
     """Steps between checkpoints."""
 

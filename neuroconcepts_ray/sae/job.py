@@ -140,10 +140,12 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         name=planned.artifact,
         folder=folder,
         compute=compute,
+        threads=config.threads,
         label="fit",
         total=config.steps,
         workers=config.workers,
     )
+    torch.set_num_threads(config.threads)
     sae = fold(Progress.from_tensors(state.tensors, state.meta["step"]), TopK(config.k))
     metrics = _measured(lake, have, config.tap, CHOICE_ROLE, sae)
     parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap).items()]
@@ -155,8 +157,7 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         "k": sae.k,
         CHOICE_ROLE: metrics.facts(),
     }
-    # Sums over a batch round by the number of threads, so it belongs to the profile of this stage.
-    profile = numeric_profile(device=compute.device) | {"threads": str(compute.resolved_threads)}
+    profile = numeric_profile(device=compute.device)
     manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=profile)
     shutil.rmtree(Path(folder) / planned.artifact, ignore_errors=True)
     return {"sae": manifest}

@@ -24,7 +24,8 @@ def shards(spec: dict) -> None:
         worker=work.Doubler,
         spec=spec,
         load=work.load,
-        compute=ComputeConfig(threads=1, retries=2),
+        compute=ComputeConfig(retries=2),
+        threads=1,
         label="double",
     )
 
@@ -35,7 +36,8 @@ def training(spec: dict) -> dict:
         spec,
         name="fingerprint",
         folder=spec["folder"],
-        compute=ComputeConfig(threads=1, retries=2),
+        compute=ComputeConfig(retries=2),
+        threads=1,
         label="count",
         total=spec["to"],
         workers=spec.get("workers", 1),
