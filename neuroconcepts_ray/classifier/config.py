@@ -93,8 +93,7 @@ class ClassifierConfig(StrictModel):
 
 
 TRAINING = frozenset(
-    {"epochs", "patience", "lr", "warmup", "weight_decay", "label_smoothing", "augment", "dtype", "seed", "workers"}
-    | {"threads"}
+    {"epochs", "patience", "lr", "warmup", "weight_decay", "label_smoothing", "augment", "dtype", "seed", "batch_size"}
 )
 """Fields that change nothing where weights are brought along."""
 

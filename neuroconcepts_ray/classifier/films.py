@@ -1,7 +1,7 @@
 """The films that training needs, decoded once into one array of bytes."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,27 +26,28 @@ def room(count: int, pixels: PixelConfig, limit: int = MEMORY_BYTES) -> UInt8[np
 
 
 def load_films(
-    read: Callable[[int], bytes], count: int, pixels: PixelConfig, threads: int
+    read: Callable[[int], bytes], rows: Sequence[int], pixels: PixelConfig, threads: int
 ) -> tuple[UInt8[np.ndarray, "n c h w"], dict[int, str]]:
-    """Read and decode films 0…count−1 by a few threads (Pillow lets go of the interpreter while it decodes).
+    """Read and decode films by a few threads (Pillow lets go of the interpreter while it decodes).
 
     Args:
-        read: The bytes of a film by its number.
-        count: How many.
+        read: The bytes of a film by its row in the catalog.
+        rows: The rows that are wanted.
         pixels: Size, channels, fit.
         threads: How many at a time.
 
     Returns:
-        The films, zeros where one will never decode, and the cause of each of those.
+        The films in the order of ``rows``, zeros where one will never decode, and the cause of each of those by its
+        place in ``rows``.
 
     Raises:
         EnvironmentFault: A read failed; that says nothing about the film.
     """
-    films = room(count, pixels)
+    films = room(len(rows), pixels)
 
     def one(number: int) -> str | None:
         try:
-            films[number] = load_pixels(read(number), pixels)
+            films[number] = load_pixels(read(rows[number]), pixels)
         except Undecodable as bad:
             return bad.cause
         except EnvironmentFault:
@@ -60,5 +61,5 @@ def load_films(
         return None
 
     with ThreadPoolExecutor(threads) as pool:
-        causes = list(pool.map(one, range(count)))
+        causes = list(pool.map(one, range(len(rows))))
     return films, {number: cause for number, cause in enumerate(causes) if cause is not None}

@@ -2,18 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from neuroconcepts_ray.catalog.sources import Source, read_source
-from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
+from neuroconcepts_ray.catalog.sources import read_source
+from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
 from neuroconcepts_ray.classifier.config import ClassifierConfig, plan
 from neuroconcepts_ray.classifier.evaluate import evaluate
 from neuroconcepts_ray.classifier.films import load_films
@@ -25,22 +26,31 @@ from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.distributed.train import Save, State, World, train
-from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.errors import ConfigError, InputError, NeuroconceptsError, from_fields
 from neuroconcepts_ray.lake.assemble import check_bad_fraction
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
 from neuroconcepts_ray.lake.recipe import canonical_json
 
+Rows = Int[np.ndarray, " n"]
 
-def _load(
-    rows: np.ndarray, catalog: Catalog, sources: Mapping[str, Source], spec: dict[str, Any], config: ClassifierConfig
-) -> tuple[np.ndarray, dict[int, str]]:
-    return load_films(
-        lambda i: read_source(spec["root"], sources[str(catalog.image_ids[rows[i]])]),
-        len(rows),
-        config.pixels,
-        config.threads,
-    )
+
+def _share(
+    rows: Mapping[str, Rows], read: Callable[[int], bytes], config: ClassifierConfig, world: World
+) -> tuple[dict[str, UInt8[np.ndarray, "n c h w"]], dict[str, Rows], list[tuple[int, str]]]:
+    """This rank's share of each role's films: pixels, catalog rows, and the rows that will never decode with cause."""
+    films: dict[str, UInt8[np.ndarray, "n c h w"]] = {}
+    kept: dict[str, Rows] = {}
+    bad: list[tuple[int, str]] = []
+    for role, everybody in rows.items():
+        mine = everybody[world.rank :: world.size]
+        array, causes = load_films(read, mine.tolist(), config.pixels, config.threads)
+        bad += [(int(mine[i]), cause) for i, cause in causes.items()]
+        good = np.setdiff1d(np.arange(len(mine)), list(causes))
+        # Indexing copies, which a file-backed array should be spared where nothing is bad.
+        films[role] = array[good] if causes else array
+        kept[role] = mine[good]
+    return films, kept, bad
 
 
 def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -> None:
@@ -63,17 +73,25 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     labelled = ~np.isnan(y).all(axis=1) & (config.weights is None)
     fit_rows = np.flatnonzero((catalog.roles == "fit") & labelled)
     select_rows = np.flatnonzero(catalog.roles == "select")
-    mine = {"fit": fit_rows[world.rank :: world.size], "select": select_rows[world.rank :: world.size]}
-    films, bad, good = {}, [], {}
-    for role, rows in mine.items():
-        array, causes = _load(rows, catalog, sources, spec, config)
-        bad += [[int(rows[i]), cause] for i, cause in causes.items()]
-        good[role] = np.array([i for i in range(len(rows)) if i not in causes], dtype=np.int64)
-        # Taking all rows would copy a file-backed array into memory.
-        films[role] = array if not causes else array[good[role]]
-        mine[role] = rows[good[role]]
-    shared = gather_json({"fit": len(mine["fit"]), "bad": bad}, world, device)
-    all_bad = sorted(entry for one in shared for entry in one["bad"])
+    films: dict[str, UInt8[np.ndarray, "n c h w"]] = {}
+    mine: dict[str, Rows] = {"fit": fit_rows[:0], "select": select_rows[:0]}
+    bad: list[tuple[int, str]] = []
+    failure = None
+    try:
+        films, mine, bad = _share(
+            {"fit": fit_rows, "select": select_rows},
+            lambda row: read_source(spec["root"], sources[str(catalog.image_ids[row])]),
+            config,
+            world,
+        )
+    except NeuroconceptsError as error:
+        failure = error.fields()
+    # A rank that raised alone would leave the others waiting for it at the next sum.
+    shared = gather_json({"fit": len(mine["fit"]), "bad": bad, "failure": failure}, world, device)
+    for one in shared:
+        if one["failure"] is not None:
+            raise from_fields(one["failure"])
+    all_bad = sorted((row, cause) for one in shared for row, cause in one["bad"])
     quarantined = [
         Quarantined(image_id=str(catalog.image_ids[row]), stage="classifier", cause=cause) for row, cause in all_bad
     ]

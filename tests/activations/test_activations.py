@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from neuroconcepts_ray.activations import job
 from neuroconcepts_ray.activations.config import ActivationsConfig, native_dtype, plan
@@ -21,7 +20,7 @@ from neuroconcepts_ray.lake.shards import Shard
 from neuroconcepts_ray.lake.table import from_parquet, tensor_rows, to_parquet
 
 IDS = [f"i{number:02}" for number in range(12)]
-COMPUTE = ComputeConfig(threads=1, max_bad_fraction=0.2)
+COMPUTE = ComputeConfig(max_bad_fraction=0.2)
 
 
 @pytest.fixture
@@ -159,19 +158,6 @@ def test_an_images_vector_does_not_depend_on_what_else_is_in_its_batch(world: An
     holed = extract(model, spread(x[[0, 2, 3, 4]], [0, 2, 3, 4], 5), ["layer3"], batch_size=2, dtype="float32")
     for tap in ("layer3", "pre_logits", "logits"):
         assert np.delete(whole[tap], 1, axis=0).tobytes() == np.delete(holed[tap], 1, axis=0).tobytes()
-
-
-def test_threads_do_not_change_bytes(world: Any) -> None:
-    one = world("one")
-    model = load_classifier(one.lake, one.have["classifier"])
-    x = np.random.default_rng(0).integers(0, 256, (8, 1, 32, 32), dtype=np.uint8)
-    threads = torch.get_num_threads()
-    found = []
-    for number in (1, 2):
-        torch.set_num_threads(number)
-        found.append(extract(model, x, ["layer1"], batch_size=4, dtype="float32"))
-    torch.set_num_threads(threads)
-    assert {t: v.tobytes() for t, v in found[0].items()} == {t: v.tobytes() for t, v in found[1].items()}
 
 
 def test_pooling_changes_the_recipes_of_layers_only(world: Any) -> None:

@@ -1,15 +1,19 @@
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from neuroconcepts_ray.catalog.tables import Catalog
 from neuroconcepts_ray.classifier.config import ClassifierConfig, plan
 from neuroconcepts_ray.classifier.films import load_films, room
+from neuroconcepts_ray.classifier.job import _share
 from neuroconcepts_ray.classifier.targets import outputs, truth
 from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed.train import World
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -68,11 +72,20 @@ def test_outputs_of_brought_weights_that_the_catalog_does_not_know_are_masked() 
     assert np.isnan(y[:, 1]).all()
 
 
+def test_a_share_is_every_other_film_and_leaves_the_damaged_ones_out() -> None:
+    files = {row: _png(row) for row in range(7)} | {4: b""}
+    config = validate(ClassifierConfig, {"pixels": {"size": 8}, "threads": 1})
+    rows = {"fit": np.array([0, 2, 4, 6]), "select": np.array([1, 3, 5])}
+    shares = [_share(rows, files.__getitem__, config, World(rank, 2)) for rank in range(2)]
+    assert [{role: kept.tolist() for role, kept in share[1].items()} for share in shares] == [
+        {"fit": [0], "select": [1, 5]},
+        {"fit": [2, 6], "select": [3]},
+    ]
+    assert [share[2] for share in shares] == [[(4, "empty file")], []]
+    assert [[int(film.max()) for film in share[0]["fit"]] for share in shares] == [[0], [2, 6]]
+
+
 def _png(value: int) -> bytes:
-    import io
-
-    from PIL import Image
-
     sink = io.BytesIO()
     Image.fromarray(np.full((16, 16), value, np.uint8)).save(sink, "PNG")
     return sink.getvalue()
@@ -80,7 +93,7 @@ def _png(value: int) -> bytes:
 
 def test_a_film_that_will_never_decode_is_set_aside_and_its_neighbours_are_not_touched() -> None:
     files = [_png(1), b"\x89PNG\r\n\x1a\nxx", _png(3)]
-    films, causes = load_films(files.__getitem__, 3, PixelConfig(size=8), threads=2)
+    films, causes = load_films(files.__getitem__, [0, 1, 2], PixelConfig(size=8), threads=2)
     assert list(causes) == [1]
     assert [int(films[i].max()) for i in range(3)] == [1, 0, 3]
 
@@ -90,7 +103,7 @@ def test_a_failed_read_is_a_fault_of_the_environment_not_of_the_film() -> None:
         raise OSError(5, "Input/output error", "/archive/p10/p10000032/x.jpg")
 
     with pytest.raises(EnvironmentFault, match="could not be read") as caught:
-        load_films(read, 2, PixelConfig(size=8), threads=1)
+        load_films(read, [0, 1], PixelConfig(size=8), threads=1)
     assert "p10000032" not in str(caught.value)
 
 
