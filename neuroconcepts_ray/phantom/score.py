@@ -195,7 +195,7 @@ def pixel_linear_auroc(
     roles: Shaped[np.ndarray, " n"],
     *,
     least: int = MIN_EVALUABLE,
-    strengths: Sequence[float] = (1e-4, 1e-3, 1e-2),
+    strengths: Sequence[float] = (1e-3, 1e-2, 1e-1),
 ) -> tuple[float, dict[str, float | None]]:
     """The black box's control: L2 logistic regression on small films (see :func:`thumbnails`), on the same labels.
 
@@ -226,7 +226,7 @@ def pixel_linear_auroc(
             continue
         best = (-np.inf, float("nan"))
         for strength in strengths:
-            model = LogisticRegression(C=strength, max_iter=300).fit(scaled[rows["t"]], there[rows["t"]])
+            model = LogisticRegression(C=strength, max_iter=2000).fit(scaled[rows["t"]], there[rows["t"]])
             score = model.decision_function(scaled)
             chosen = auroc(score[rows["s"]], there[rows["s"]])
             chosen = 0.0 if np.isnan(chosen) else chosen
