@@ -67,7 +67,7 @@ def _frontal(
     body = ramp(outline - a, 0.08)
     tissue = body * (np.float32(0.66) + np.float32(0.10) * np.clip(v, -1, 1)) - both * np.float32(0.40)
     tissue += body * bump(u, 0.16) * np.float32(0.10)
-    tissue -= bump(u, 0.06) * ramp(-v - np.float32(0.2), 0.1) * np.float32(0.08)  # the trachea
+    tissue -= body * bump(u, 0.06) * ramp(-v - np.float32(0.2), 0.1) * np.float32(0.08)  # the trachea
     tissue += heart_mask * ramp(floor + np.float32(0.1) - v, 0.1) * np.float32(0.06)
     breast = length((a - np.float32(0.42)) / np.float32(0.34), (v - np.float32(0.20)) / np.float32(0.33))
     tissue += ramp(1 - breast, 0.2) * np.float32(anatomy["breast"])
@@ -118,7 +118,7 @@ def _lateral(pose: Pose, anatomy: dict[str, float], heart_size: float, breath: f
     body = body * np.maximum(ramp(v + np.float32(0.95), 0.1), ramp(np.float32(0.3) - np.abs(u), 0.1))
     tissue = body * (np.float32(0.66) + np.float32(0.10) * np.clip(v, -1, 1)) - mask * np.float32(0.38)
     tissue += heart_mask * np.float32(0.05)
-    tissue -= bump(u - np.float32(0.02), 0.05) * ramp(-v - np.float32(0.15), 0.1) * np.float32(0.08)
+    tissue -= body * bump(u - np.float32(0.02), 0.05) * ramp(-v - np.float32(0.15), 0.1) * np.float32(0.08)
     spine = u - np.float32(deep * 0.85) + np.float32(0.18) * np.square(v)
     disc = (v + np.float32(0.1) * u) / np.float32(0.12)
     bones = bump(spine, 0.15) * (
