@@ -14,8 +14,13 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
-from neuroconcepts_ray.distributed.compat import prepare_environment
+# The shapes and types that the signatures of the maths state are checked while the tests run.
+MATHS = ("stats", "imaging", "classifier", "activations", "sae", "neurons", "naming", "retrieval", "phantom")
+install_import_hook([f"neuroconcepts_ray.{room}" for room in MATHS], "beartype.beartype")
+
+from neuroconcepts_ray.distributed.compat import prepare_environment  # noqa: E402 - after the hook
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -43,7 +43,8 @@ def test_one_changed_sae_setting_redoes_only_what_depends_on_it(chain: Chain, nc
     assert re.search(r"sae\s+to do", planned)
     assert re.search(r"activations.logits\s+finished already", planned)
     said = nc("run", "-c", copy.file, "--set", "sae.k=4")
-    states = {e["artifact"]: e["state"] for e in map(json.loads, said.err.splitlines()) if e.get("event") == "stage"}
+    events = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
+    states = {event["artifact"]: event["state"] for event in events if event["event"] == "stage"}
     redone = {name for name, state in states.items() if state == "made"}
     assert {"sae", "codes.latents", "names.latents", "index.latents"} <= redone
     assert not redone & {"catalog", "classifier", "activations.pre_logits", "activations.logits", "activations.layer3"}

@@ -32,14 +32,14 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
 from neuroconcepts_ray.lake.recipe import canonical_json
 
-Rows = Int[np.ndarray, " n"]
+Rows = Int[np.ndarray, " _"]
 
 
 def _share(
     rows: Mapping[str, Rows], read: Callable[[int], bytes], config: ClassifierConfig, world: World
-) -> tuple[dict[str, UInt8[np.ndarray, "n c h w"]], dict[str, Rows], list[tuple[int, str]]]:
+) -> tuple[dict[str, UInt8[np.ndarray, "_ c h w"]], dict[str, Rows], list[tuple[int, str]]]:
     """This rank's share of each role's films: pixels, catalog rows, and the rows that will never decode with cause."""
-    films: dict[str, UInt8[np.ndarray, "n c h w"]] = {}
+    films: dict[str, UInt8[np.ndarray, "_ c h w"]] = {}
     kept: dict[str, Rows] = {}
     bad: list[tuple[int, str]] = []
     for role, everybody in rows.items():
@@ -73,7 +73,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     labelled = ~np.isnan(y).all(axis=1) & (config.weights is None)
     fit_rows = np.flatnonzero((catalog.roles == "fit") & labelled)
     select_rows = np.flatnonzero(catalog.roles == "select")
-    films: dict[str, UInt8[np.ndarray, "n c h w"]] = {}
+    films: dict[str, UInt8[np.ndarray, "_ c h w"]] = {}
     mine: dict[str, Rows] = {"fit": fit_rows[:0], "select": select_rows[:0]}
     bad: list[tuple[int, str]] = []
     failure = None

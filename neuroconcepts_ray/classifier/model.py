@@ -137,9 +137,16 @@ class Classifier(nn.Module):
         return vector.float()
 
     def logits(self, f: Float[Tensor, "b d"]) -> Float[Tensor, "b l"]:
-        """W f + b, in float32 even under autocast."""
+        """W f + b, never in the backbone's low precision.
+
+        Deployed, it is summed in float64 and rounded once, so that a logit taken apart adds up to within one rounding
+        of float32; while training, float32 is enough.
+        """
+        weight, bias = self.head.weight, self.head.bias
         with torch.autocast(f.device.type, enabled=False):
-            return F.linear(f.float(), self.head.weight, self.head.bias)
+            if self.training:
+                return F.linear(f.float(), weight, bias)
+            return F.linear(f.double(), weight.double(), None if bias is None else bias.double()).float()
 
     def forward(self, x: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b l"]:
         """Logits of films."""

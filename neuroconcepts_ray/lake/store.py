@@ -91,7 +91,8 @@ class LocalStore:
         return self.root / check_key(key)
 
     def _make_parent(self, path: Path) -> None:
-        missing = [p for p in (path.parent, *path.parent.parents) if p != self.root.parent and not p.exists()]
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        missing = [p for p in (path.parent, *path.parent.parents) if p.is_relative_to(self.root) and not p.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=self._mode, exist_ok=True)
 

@@ -55,8 +55,8 @@ def hypergeometric_tail(
 
 def _tests(
     wins2: Float[np.ndarray, "*k"],
-    positives: Float[np.ndarray, "*k"],
-    ties: Float[np.ndarray, "*k"],
+    positives: Float[np.ndarray, "*#k"],
+    ties: Float[np.ndarray, "*#k"],
     total: int,
 ) -> tuple[Float[np.ndarray, "*k"], Float[np.ndarray, "*k"], Float[np.ndarray, "*k"]]:
     """AUROC, its standard error under the null, and the z of Mann and Whitney, corrected for ties and continuity.

@@ -66,7 +66,7 @@ class Ranks:
         place = np.arange(len(value)) - table.indptr[col]
         middle = (2 * place[first] + size + 1)[run]  # twice the mid-rank among the stored values
         rank2 = middle + np.where(value > 0, 2 * zeros[col], 0)
-        zero2 = 2 * below + zeros + 1
+        zero2 = (2 * below + zeros + 1).astype(np.float64)
         centred = np.empty(len(value))
         centred[order] = rank2 - zero2[col]
         ties = zeros.astype(np.float64) ** 3 - zeros

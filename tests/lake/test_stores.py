@@ -36,10 +36,10 @@ class TestLocalStore(StoreContract):
         assert [p.name for p in (store.root / "a").iterdir()] == ["b.json"]
 
     def test_the_phi_root_is_for_its_owner_alone(self, tmp_path: Path) -> None:
-        store = open_store(str(tmp_path / "phi"), mode=0o700)
+        store = open_store(str(tmp_path / "not" / "there" / "phi"), mode=0o700)
         store.write("catalog/x.parquet", b"1")
-        assert (tmp_path / "phi").stat().st_mode & 0o077 == 0
-        assert (tmp_path / "phi" / "catalog").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "not" / "there" / "phi").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "not" / "there" / "phi" / "catalog").stat().st_mode & 0o077 == 0
 
 
 class TestMemoryStore(StoreContract):

@@ -62,4 +62,4 @@ def test_influence_is_what_one_more_of_a_neuron_adds_to_each_logit() -> None:
 def test_a_vector_of_another_model_is_refused() -> None:
     f, sae, W, b = scene(2)
     with pytest.raises(InputError, match="do not belong"):
-        decompose(f[:-1], np.zeros(sae.n), sae, W, b)
+        decompose.__wrapped__(f[:-1], np.zeros(sae.n), sae, W, b)
