@@ -70,7 +70,8 @@ class Cluster:
             command,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PATH": path},
+            # It would drain for 30 seconds before it ends.
+            env={**os.environ, "PATH": path, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
             start_new_session=True,
         )
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,60 +9,21 @@ import torch
 
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.extract import check_finite, extract, spread
+from neuroconcepts_ray.activations.load import load, open_manifest
 from neuroconcepts_ray.activations.tables import activations_table
-from neuroconcepts_ray.catalog.sources import Source, read_source
 from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
 from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
-from neuroconcepts_ray.distributed.shards import Block, map_shards
-from neuroconcepts_ray.errors import InputError
-from neuroconcepts_ray.imaging.config import PixelConfig
-from neuroconcepts_ray.imaging.decode import Undecodable
-from neuroconcepts_ray.imaging.load import load_pixels
+from neuroconcepts_ray.distributed.shards import map_shards
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest, Quarantined, Receipt
+from neuroconcepts_ray.lake.manifest import Manifest, Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json, plan_to_json
 from neuroconcepts_ray.lake.shards import Row, Shard, cut
 from neuroconcepts_ray.lake.table import to_parquet
-
-
-def _manifest(lake: Lake, name: tuple[str, str, str]) -> Manifest:
-    found = lake.manifest(*name)
-    if found is None:
-        raise InputError("an input is gone from the lake", value="/".join(name))
-    return found
-
-
-@lru_cache(maxsize=1)
-def _sources(lake: str, phi: str, catalog: tuple[str, str, str]) -> dict[str, Source]:
-    """Read once a process; so keys, which may carry patient ids, never travel through Ray."""
-    opened = Lake.open(lake, phi)
-    return load_sources(opened, _manifest(opened, catalog))
-
-
-def load(shard: Shard, spec: dict[str, Any]) -> Block:
-    """Read and decode the images of a shard; those that will never decode are set aside."""
-    sources = _sources(spec["lake"], spec["phi"], tuple(spec["catalog"]))
-    pixels = validate(PixelConfig, spec["pixels"])
-    images = np.zeros((len(shard.rows), pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
-    kept: list[int] = []
-    quarantined = []
-    seconds = {"read": 0.0, "decode": 0.0}
-    for number, row in enumerate(shard.rows):
-        start = time.perf_counter()
-        data = read_source(spec["root"], sources[row.image_id])
-        middle = time.perf_counter()
-        try:
-            images[len(kept)] = load_pixels(data, pixels)
-            kept.append(number)
-        except Undecodable as bad:
-            quarantined.append(Quarantined(image_id=row.image_id, stage="activations", cause=bad.cause))
-        seconds["read"] += middle - start
-        seconds["decode"] += time.perf_counter() - middle
-    return Block(images[: len(kept)], kept, quarantined, seconds)
 
 
 class Miner:
@@ -74,7 +34,7 @@ class Miner:
         self.lake = Lake.open(spec["lake"], spec["phi"])
         self.plans = {tap: plan_from_json(data) for tap, data in spec["plans"].items()}
         self.dtype = str(spec["dtype"])
-        self.model = load_classifier(self.lake, _manifest(self.lake, tuple(spec["classifier"])), spec["device"])
+        self.model = load_classifier(self.lake, open_manifest(self.lake, tuple(spec["classifier"])), spec["device"])
         self.profile = numeric_profile(dtype=self.dtype, device=spec["device"], libraries=("timm", "pillow"))
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,6 +31,9 @@ def create(name: str, outputs: int, size: int, kwargs: Mapping[str, Any]) -> nn.
     Raises:
         ConfigError: No such model, or the model refuses the arguments.
     """
+    # Here, because timm takes seconds to import, and most of what imports this module builds no model.
+    import timm
+
     if not timm.is_model(name):
         raise ConfigError(
             "timm has no such backbone", value=name, where="classifier.backbone", remedy=near(name, timm.list_models())

@@ -44,6 +44,8 @@ class Card(StrictModel):
     """What the centred pixels are divided by."""
     d: int
     """Width of ``pre_logits``."""
+    head: str = ""
+    """Name of the head among the weights; found by the classifier itself."""
 
 
 class Classifier(nn.Module):
@@ -70,7 +72,7 @@ class Classifier(nn.Module):
         self.prefix = int(getattr(backbone, "num_prefix_tokens", 0))
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
-        self.card = card.model_copy(update={"d": self.head.in_features})
+        self.card = card.model_copy(update={"d": self.head.in_features, "head": self.head_name})
         if card.d not in (0, self.d):
             raise ConfigError("the backbone has another width than its card says", value=self.d, limit=card.d)
         self._check()

@@ -13,6 +13,8 @@ def prepare_environment() -> None:
     # Without it Ray 2.59+ writes ~/.ray/auth_token, and other clients then get 401.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # How often a training's controller looks; a checkpoint waits for its next look, by default up to two seconds.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 

@@ -7,15 +7,14 @@ The actor that works on a shard writes its part and commits its receipt; the dri
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import ray
 import ray.data
-from jaxtyping import Shaped
 
 from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.compat import actor_bounds, remote_args_accepted
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.connect import connect
@@ -23,21 +22,6 @@ from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, from_fields
 from neuroconcepts_ray.lake.manifest import Quarantined
 from neuroconcepts_ray.lake.shards import Shard
-
-
-@dataclass
-class Block:
-    """What a load task hands to a worker."""
-
-    array: Shaped[np.ndarray, "n ..."]
-    """The rows that loaded, in the shard's order."""
-    kept: list[int]
-    """The row number within the shard of each row of ``array``."""
-    quarantined: list[Quarantined] = field(default_factory=list)
-    """The images that will never load."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Time spent by step."""
-
 
 Load = Callable[[Shard, dict[str, Any]], Block]
 

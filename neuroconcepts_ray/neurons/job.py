@@ -10,18 +10,21 @@ from scipy.sparse import csr_array
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog
 from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
-from neuroconcepts_ray.distributed.shards import Block, map_shards
+from neuroconcepts_ray.distributed.shards import map_shards
 from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Receipt
 from neuroconcepts_ray.lake.recipe import Plan, digest, plan_from_json, plan_to_json
 from neuroconcepts_ray.lake.shards import Row, Shard
-from neuroconcepts_ray.lake.table import tensor_rows, to_parquet
+from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.neurons.config import SpaceConfig, plan, source_tap
-from neuroconcepts_ray.neurons.encode import Normalisation, encode_latents, encode_units
+from neuroconcepts_ray.neurons.encode import encode_latents, encode_units
+from neuroconcepts_ray.neurons.load import load
+from neuroconcepts_ray.neurons.normalisation import Normalisation
 from neuroconcepts_ray.neurons.statistics import statistics
 from neuroconcepts_ray.neurons.tables import (
     NEURONS,
@@ -62,13 +65,6 @@ def code_shards(lake: Lake, activations: Manifest, recipe: str) -> list[tuple[Sh
         rows = [Row(image_id=image_id, source=part.sha256) for image_id in image_ids]
         found.append((Shard(key=key, rows=rows), part))
     return found
-
-
-def load(shard: Shard, spec: dict[str, Any]) -> Block:
-    """The activations of a shard."""
-    lake = Lake.open(spec["lake"], spec["phi"])
-    table = lake.table(Part(**spec["parts"][shard.key]), ["activation"])
-    return Block(tensor_rows(table["activation"]), list(range(len(shard.rows))))
 
 
 class Encoder:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.neurons.encode import Normalisation
+from neuroconcepts_ray.neurons.normalisation import Normalisation
 from neuroconcepts_ray.neurons.statistics import NeuronStatistics
 
 NEURONS = "neurons.parquet"

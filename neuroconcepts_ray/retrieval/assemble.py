@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports
-from neuroconcepts_ray.classifier.model import load_classifier
+from neuroconcepts_ray.classifier.head import load_head
 from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -84,17 +84,17 @@ class Explainer:
         logit_ids, logits = load_activations(lake, have["activations.logits"])
         if not np.array_equal(ids, logit_ids):
             raise InputError("vectors and logits are of different images", remedy="Run `mine` again")
-        classifier = load_classifier(lake, have["classifier"])
+        head = load_head(lake, have["classifier"])
         return cls(
             space=space,
             catalog=load_catalog(lake, have["catalog"]),
             reports=load_reports(lake, have["catalog"]),
             search=SearchService.open(lake, have[f"index.{space}"], have.get(f"names.{space}")),
             sae=load_sae(lake, have["sae"]) if facts["origin"] == "latents" else _of_units(lake, have, space),
-            W=classifier.W.detach().float().cpu().numpy(),
-            b=classifier.b.detach().float().cpu().numpy(),
-            labels=list(classifier.labels),
-            task=str(classifier.task),
+            W=head.W,
+            b=head.b,
+            labels=head.labels,
+            task=head.task,
             f=f,
             logits=logits,
             row={image_id: row for row, image_id in enumerate(ids.tolist())},

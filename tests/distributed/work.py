@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuroconcepts_ray.distributed.shards import Block
+from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.train import Save, State, World
 from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.lake.lake import Lake

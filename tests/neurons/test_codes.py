@@ -9,7 +9,8 @@ from scipy.sparse import csr_array
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.table import from_parquet, to_parquet
-from neuroconcepts_ray.neurons.encode import Normalisation, encode_latents, encode_units
+from neuroconcepts_ray.neurons.encode import encode_latents, encode_units
+from neuroconcepts_ray.neurons.normalisation import Normalisation
 from neuroconcepts_ray.neurons.statistics import statistics
 from neuroconcepts_ray.neurons.tables import (
     codes_of,
