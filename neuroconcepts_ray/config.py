@@ -31,7 +31,9 @@ PathStr = Annotated[str, PATH]
 class StrictModel(BaseModel):
     """Frozen, closed to unknown keys, no silent coercion; the docstring under a field is its description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -63,7 +65,10 @@ def _resolve_paths(raw: dict[str, Any], model: type[BaseModel], base: Path) -> d
         value = raw.get(name)
         marker = _marker(field)
         if marker is not None and marker.path and isinstance(value, str) and "://" not in value:
-            resolved[name] = str(base / Path(value).expanduser())
+            try:
+                resolved[name] = str(base / Path(value).expanduser())
+            except RuntimeError as error:
+                raise ConfigError("no such user's home", value=value, where=name) from error
         elif isinstance(value, dict):
             for kind in (field.annotation, *get_args(field.annotation)):
                 if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -135,7 +140,7 @@ def validate(model: type[Model], raw: Mapping[str, Any]) -> Model:
         ConfigError: Every offending key, with what is allowed.
     """
     try:
-        text = json.dumps(raw)
+        text = json.dumps(raw, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ConfigError("the config holds a value that JSON cannot hold", value=error) from error
     try:

@@ -4,6 +4,7 @@ An error says what is wrong, the value, the limit, the remedy and where; it neve
 text, a patient's id or an absolute URI of an archive.
 """
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -96,6 +97,18 @@ _TYPES: dict[str, type[NeuroconceptsError]] = {
     cls.__name__: cls
     for cls in (NeuroconceptsError, ConfigError, InputError, LeakageError, DigestError, EnvironmentFault)
 }
+
+
+def fault(error: BaseException) -> NeuroconceptsError:
+    """A fault of ours as an error: its type and place only, for its message may hold what must not be shown."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+    return NeuroconceptsError(
+        f"a fault of ours: {type(error).__name__} in {place}",
+        remedy="Set NEUROCONCEPTS_DEBUG=1 for the traceback, and please report it",
+    )
 
 
 def from_fields(fields: dict[str, Any]) -> NeuroconceptsError:

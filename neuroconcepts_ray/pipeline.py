@@ -94,16 +94,28 @@ class Pipeline:
     def _ref(self, name: str) -> str:
         return f"{name}-{self.config.catalog.ref.removeprefix('catalog-')}"
 
+    def _lineage(self, catalog: Manifest) -> set[str]:
+        """Contents of a catalog and of those that it grew from: in all of them every patient has the same role."""
+        older = {manifest.content: manifest for manifest in self.lake.siblings(catalog)}
+        found, at = {catalog.content}, catalog
+        while (parent := at.inputs.get("parent")) in older and parent not in found:
+            found.add(parent)
+            at = older[parent]
+        return found
+
     def _frozen(self, plans: Mapping[str, Plan], have: Mapping[str, Manifest]) -> dict[str, Manifest] | None:
-        """The newest artifacts of the same recipes, made from an earlier catalog but from models of today's recipes."""
+        """The newest artifacts of these recipes, over a catalog that today's grew from and models of today's recipes."""
         found = {}
         for name, plan in plans.items():
-            newest = self.lake.head(self._ref(name))
-            if newest is None or newest.recipe != plan.recipe.digest:
+            newest = self.lake.newest(self._ref(name), plan.recipe.digest)
+            if newest is None:
                 return None
             for role, content in newest.inputs.items():
-                kin = self.lake.siblings(have[role]) if role != "catalog" else iter(())
-                if role != "catalog" and all(manifest.content != content for manifest in kin):
+                if role == "catalog":
+                    known = self._lineage(have[role])
+                else:
+                    known = {manifest.content for manifest in self.lake.siblings(have[role])}
+                if content not in known:
                     return None
             found[name] = newest
         return found
@@ -133,14 +145,17 @@ class Pipeline:
             frozen = self._frozen(plans, have) if stage.frozen and self.new_only else None
             if frozen is not None:
                 found, state = dict(frozen), "frozen"
+            elif make and stage.frozen and self.new_only:
+                raise InputError(
+                    f"--new-only has no {stage.makes} to keep: none was made with these settings on this archive",
+                    remedy="Run once without --new-only",
+                )
             elif make:
                 found, state = dict(self._make(stage, have)), "made"
-            else:
-                state = "missing"
         seconds = time.monotonic() - start
         for name, plan in plans.items():
             manifest = found.get(name)
-            yield Outcome(stage, name, state if manifest or state != "found" else "missing", plan, manifest, seconds)
+            yield Outcome(stage, name, state if manifest else "missing", plan, manifest, seconds)
 
     def walk(self, *, make: tuple[str, ...] = (), until: str | None = None, tell: Tell | None = None) -> list[Outcome]:
         """Go over the table in order, finding artifacts, and making those of the stages in ``make``.
@@ -155,9 +170,10 @@ class Pipeline:
         for stage in TABLE:
             for outcome in self._step(stage, have, stage.verb in make):
                 outcomes.append(outcome)
-                if outcome.manifest is not None and (outcome.state != "missing"):
+                if outcome.manifest is not None:
                     have[outcome.name] = outcome.manifest
-                    if make and outcome.state == "made" and stage.verb != "catalog":
+                    # Also where it was found: a kill may have come between its commit and this line.
+                    if stage.verb in make and outcome.state != "frozen" and stage.frozen:
                         self.lake.advance(self._ref(outcome.name), outcome.manifest)
                 if tell is not None:
                     tell(outcome)
@@ -172,12 +188,13 @@ class Pipeline:
             InputError: ``needs`` is not finished; names the verb to run.
         """
         outcomes = self.walk()
-        have = {o.name: o.manifest for o in outcomes if o.manifest is not None and o.state != "missing"}
+        have = {o.name: o.manifest for o in outcomes if o.manifest is not None}
         if needs is not None and needs not in have:
             first = next((o for o in outcomes if o.state in ("missing", "unknown")), None)
             verb = first.stage.verb if first else "run"
             raise InputError(
                 f"{needs} is not finished",
-                remedy=f"Run `neuroconcepts run` with the same config (the first stage to do is `{verb}`)",
+                remedy=f"Run `neuroconcepts run` with the same config (the first stage to do is `{verb}`); "
+                "if the archive has grown and was mined with --new-only, give --new-only here too",
             )
         return have

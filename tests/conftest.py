@@ -62,6 +62,7 @@ class Cluster:
         ray = str(Path(sys.executable).with_name("ray"))
         command = [ray, "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=4", "--num-gpus=0"]
         command += [f"--port={self.port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
+        command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
         command += [f"--dashboard-port={self.dashboard}", f"--temp-dir={folder}", "--object-store-memory=1000000000"]
         self.log = (folder / "head.log").open("wb")
         # A job's entry point `python` is looked up on the path of the head that starts it.

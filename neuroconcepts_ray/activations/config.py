@@ -13,7 +13,7 @@ from neuroconcepts_ray.imaging.config import ALGORITHM as DECODING
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the same config would give other bytes."""
 
 HEAD_TAPS = ("pre_logits", "logits")

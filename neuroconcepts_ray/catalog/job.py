@@ -35,8 +35,7 @@ def current(config: CatalogConfig, lake: Lake) -> Manifest | None:
         ConfigError: The key file of the config cannot be read.
     """
     key = find_key(config, lake.phi)
-    head = lake.head(config.ref) if key is not None else None
-    return head if head is not None and key is not None and head.recipe == _recipe(config, key).digest else None
+    return None if key is None else lake.newest(config.ref, _recipe(config, key).digest)
 
 
 def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig) -> dict[str, Manifest]:
@@ -75,8 +74,8 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
 
     recipe = _recipe(config, key)
     inputs = {"archive": facts["archive"]}
-    parent = lake.head(config.ref)
-    new = _beyond_parent(lake, parent, rows) if parent is not None and parent.recipe == recipe.digest else None
+    parent = lake.newest(config.ref, recipe.digest)
+    new = _beyond_parent(lake, parent, rows) if parent is not None else None
     kept: list[Part] = []
     if parent is not None and new is not None:
         if not new.images.num_rows and not new.reports.num_rows:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Shaped
 
+from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.sources import Source
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -56,6 +57,7 @@ def load_catalog(lake: Lake, manifest: Manifest) -> Catalog:
 
     Raises:
         InputError: A part is missing or was altered.
+        LeakageError: A group has more than one role; every figure is computed from these rows.
     """
     table = lake.tables(manifest, "images-")
     labels = [str(label) for label in manifest.facts["labels"]]
@@ -63,6 +65,7 @@ def load_catalog(lake: Lake, manifest: Manifest) -> Catalog:
     for column, label in enumerate(labels):
         # Null becomes NaN only in a floating type.
         y[:, column] = table[LABEL + label].cast(pa.float32()).to_numpy()
+    check_disjoint(_strings(table, "group").tolist(), _strings(table, "role").tolist())
     slices, start = [], 0
     for rows in manifest.facts["partitions"]:
         slices.append(slice(start, start + rows))

@@ -14,7 +14,7 @@ from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the same config would give other bytes."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -26,11 +26,11 @@ from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.distributed.train import Save, State, World, train
-from neuroconcepts_ray.errors import ConfigError, InputError, NeuroconceptsError, from_fields
+from neuroconcepts_ray.errors import ConfigError, DigestError, InputError, NeuroconceptsError, from_fields
 from neuroconcepts_ray.lake.assemble import check_bad_fraction
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
-from neuroconcepts_ray.lake.recipe import canonical_json
+from neuroconcepts_ray.lake.recipe import canonical_json, sha256
 
 Rows = Int[np.ndarray, " _"]
 
@@ -112,6 +112,8 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         "quarantined": [one.model_dump() for one in quarantined],
         "profile": numeric_profile(dtype=config.dtype, device=device.type, libraries=("timm", "pillow")),
     }
+    if resume is not None and resume.meta["profile"] != meta["profile"]:
+        resume = None  # half of one arithmetic and half of another would be neither's bytes
     if spec["weights"] is not None:
         model.load_timm_state(load_safetensors(lake.read(Part(**spec["weights"]))))
         score_only(model.to(device), own, world, save, meta)
@@ -123,15 +125,19 @@ def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-def _brought(path: str) -> dict[str, torch.Tensor]:
+def _brought(path: str, digest: str) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file.
 
     Raises:
         ConfigError: It is not one.
+        DigestError: It changed since it was planned.
     """
     try:
-        return load_safetensors(Path(path).read_bytes())
-    except (OSError, SafetensorError) as error:
+        data = Path(path).read_bytes()
+        if sha256(data) != digest:
+            raise DigestError("the weights changed while they were read", where="classifier.weights")
+        return load_safetensors(data)
+    except (FileNotFoundError, PermissionError, SafetensorError) as error:
         raise ConfigError(
             "the classifier's weights are not a safetensors file", value=path, where="classifier.weights"
         ) from error
@@ -162,7 +168,7 @@ def run(
     model = build(config, labels, task)
     weights = None
     if config.weights is not None:
-        model.load_timm_state(_brought(config.weights))
+        model.load_timm_state(_brought(config.weights, mine.recipe.models["weights"]))
         weights = lake.put_part(mine, WEIGHTS, save_safetensors(_contiguous(model.timm_state())))
     spec = {
         "config": config.model_dump(mode="json"),

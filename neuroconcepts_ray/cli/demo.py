@@ -43,14 +43,28 @@ def phantom(folder: Path, overrides: list[str]) -> None:
 def pipeline_file(folder: Path, seed: int) -> Path:
     """Write the demo's pipeline file, so that it can be read, changed and run again."""
     path = folder / "pipeline.yaml"
-    text = (Path(__file__).parent / "demo.yaml").read_text(encoding="utf-8").format(seed=seed)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
-    key = folder / "hash.key"
-    if not key.exists():
-        # The archive is synthetic: a fixed key makes the demo's figures the same on every machine.
-        key.write_bytes(b"the phantom's patients need no secrets")
+    if not path.exists():
+        text = (Path(__file__).parent / "demo.yaml").read_text(encoding="utf-8").format(seed=seed)
+        _replace(path, text.encode())
+    # The archive is synthetic: a fixed key makes the demo's figures the same on every machine.
+    _replace(folder / "hash.key", b"the phantom's patients need no secrets")
     return path
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def _summary(path: Path, contents: dict[str, str]) -> dict[str, Any] | None:
+    """The summary of these very artifacts, if it is there."""
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return summary if summary.get("contents") == contents else None
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -111,19 +125,18 @@ def run(folder: Path, *, seed: int, patients: int | None) -> None:
         seconds[outcome.stage.verb] = outcome.seconds
     summary_file = folder / "summary.json"
     fingerprints = {o.name: o.manifest.content for o in outcomes if o.manifest}
-    if not drawn and summary_file.exists():
-        summary = json.loads(summary_file.read_text(encoding="utf-8"))
-        if summary["contents"] == fingerprints:
-            Console().print(table(summary))
-            say(f"Nothing was left to do ({time.monotonic() - start:.1f} s). {summary_file}")
-            return
+    known = _summary(summary_file, fingerprints)
+    if known is not None and not drawn:
+        Console().print(table(known))
+        say(f"Nothing was left to do ({time.monotonic() - start:.1f} s). {summary_file}")
+        return
     line = Pipeline(pipeline.load(folder / "pipeline.yaml", []))
     before = time.monotonic()
     have = {o.name: o.manifest for o in outcomes if o.manifest}
     summary = score(line.lake, have, line.config.catalog.root, folder / "truth")
     seconds |= {"score": time.monotonic() - before, "total": time.monotonic() - start}
     summary |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}, "contents": fingerprints}
-    summary_file.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    _replace(summary_file, json.dumps(summary, indent=1, allow_nan=False).encode())
     Console().print(table(summary))
     image = next(iter(load_catalog(line.lake, have["catalog"]).image_ids.tolist()))
     say(f"Figures: {summary_file}. Now ask: neuroconcepts explain {image} -c {folder}/pipeline.yaml")

@@ -187,7 +187,7 @@ def _fail(message: str, code: int) -> int:
 
 def call(args: list[str]) -> int:
     """Run one command line and return its exit code: 0 done, 2 usage, 3 input, 4 environment, 1 ours."""
-    from neuroconcepts_ray.errors import NeuroconceptsError
+    from neuroconcepts_ray.errors import NeuroconceptsError, fault
 
     try:
         result: Any = app(args, standalone_mode=False)
@@ -207,16 +207,8 @@ def call(args: list[str]) -> int:
             raise
         if isinstance(error, OSError):
             return _fail(f"the machine failed: {error.strerror or type(error).__name__}", 4)
-        kind = f"{type(error).__name__} in {_place(error)}"
-        return _fail(f"a fault of ours: {kind}. Set NEUROCONCEPTS_DEBUG=1 for the traceback, and please report it", 1)
+        return _fail(fault(error).message, 1)
     return result if isinstance(result, int) else 0
-
-
-def _place(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
 
 
 def job(verb: str) -> None:

@@ -1,10 +1,12 @@
 """What we need of Ray that has no stable name yet; each piece is pinned by ``tests/distributed/test_compat.py``."""
 
+import json
 import logging
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -16,6 +18,23 @@ def prepare_environment() -> None:
     # How often a training's controller looks; a checkpoint waits for its next look, by default up to two seconds.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""What Ray Train resumes from; written in place, so a kill can tear it."""
+
+
+def resumable(folder: Path) -> bool:
+    """Whether Ray Train could go on from a run's folder; where not, starting over gives the same bytes."""
+    try:
+        snapshot = json.loads((folder / SNAPSHOT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    import ray
+
+    return isinstance(snapshot, dict) and snapshot.get("ray_version") == ray.__version__
 
 
 def quiet() -> None:

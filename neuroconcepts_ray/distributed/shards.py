@@ -19,9 +19,12 @@ from neuroconcepts_ray.distributed.compat import actor_bounds, remote_args_accep
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.connect import connect
 from neuroconcepts_ray.distributed.progress import track
-from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, from_fields
+from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, fault, from_fields
 from neuroconcepts_ray.lake.manifest import Quarantined
 from neuroconcepts_ray.lake.shards import Shard
+
+LOADER_CPUS = 0.99
+"""Of a load task. Unlike an actor's, or Ray Data would fuse both, and decode would no longer run beside the model."""
 
 Load = Callable[[Shard, dict[str, Any]], Block]
 
@@ -43,8 +46,10 @@ def _failure(error: Exception) -> str:
     """An error as data: it must not kill the run's other shards, nor lose its type on the way to the driver."""
     if isinstance(error, NeuroconceptsError):
         return json.dumps(error.fields())
-    # The message of an OSError may hold a path with a patient's id.
-    return json.dumps({"type": "", "what": getattr(error, "strerror", None) or type(error).__name__})
+    if isinstance(error, OSError):
+        # Its message may hold a path with a patient's id.
+        return json.dumps({"type": "", "what": error.strerror or type(error).__name__})
+    return json.dumps(fault(error).fields())
 
 
 class _Loader:
@@ -59,7 +64,7 @@ class _Loader:
         out: dict[str, Any] = {"shard": row["shard"], "data": b"", "meta": "", "failure": ""}
         try:
             block = self.load(_shard(row["shard"]), self.spec)
-        except (NeuroconceptsError, OSError) as error:
+        except Exception as error:  # carried to the driver as data, whatever it is
             out["failure"] = _failure(error)
             return out
         array = np.ascontiguousarray(block.array)
@@ -87,7 +92,7 @@ class _Actor:
         self.failure = ""
         try:
             self.worker = worker(spec)
-        except (NeuroconceptsError, OSError) as error:
+        except Exception as error:  # carried to the driver as data, whatever it is
             self.failure = _failure(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ class _Actor:
         quarantined = [Quarantined(**bad) for bad in facts["quarantined"]]
         try:
             self.worker(_shard(shard), Block(array, facts["kept"], quarantined, facts["seconds"]))
-        except (NeuroconceptsError, OSError) as error:
+        except Exception as error:  # carried to the driver as data, whatever it is
             return _failure(error)
         return ""
 
@@ -138,15 +143,14 @@ def map_shards(
     connect(compute, compute.actors * threads + 1)
     rows = [{"shard": shard.model_dump_json()} for shard in shards]
     sizes = {shard.key: len(shard.rows) for shard in shards}
-    loaded = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_Loader(load, spec), num_cpus=1)
+    loaded = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_Loader(load, spec), num_cpus=LOADER_CPUS)
     with remote_args_accepted():
         dataset = loaded.map_batches(
             _Actor,
             fn_constructor_args=(worker, spec, threads),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=compute.actors),
-            # Unlike the loader's, or Ray Data would fuse both into the actor and decode no longer beside it.
-            num_cpus=threads + (0.01 if threads == 1 else 0),
+            num_cpus=threads,
             num_gpus=compute.gpus or None,
             **actor_bounds(compute.retries),
         )

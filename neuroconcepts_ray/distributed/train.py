@@ -6,6 +6,7 @@ fingerprint; Ray Train resumes by (folder, name), so a changed config can never 
 
 import importlib
 import json
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -19,10 +20,11 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 from safetensors.torch import load_file, save_file
 
+from neuroconcepts_ray.distributed.compat import resumable
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.connect import connect
 from neuroconcepts_ray.distributed.progress import track
-from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, from_fields
+from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, fault, from_fields
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,11 @@ def _run(config: dict[str, Any]) -> None:
 
     try:
         loop(config["spec"], world, resume, save)
-    except NeuroconceptsError as error:
-        # Returned as data: Ray Train would try again what can only fail again.
-        (folder / "error.json").write_text(json.dumps(error.fields()))
+    except Exception as error:  # returned as data: Ray Train would try again what can only fail again
+        if world.size > 1 and not isinstance(error, NeuroconceptsError):
+            raise  # a broken connection to another rank that died: a retry mends it
+        known = error if isinstance(error, NeuroconceptsError) else fault(error)
+        (folder / "error.json").write_text(json.dumps(known.fields()))
 
 
 def _watch(folder: Path, advance: Callable[[int], None], stop: threading.Event) -> None:
@@ -132,6 +136,9 @@ def train(
     place = Path(folder) / name
     place.mkdir(parents=True, exist_ok=True)
     (place / "error.json").unlink(missing_ok=True)
+    if not resumable(place):
+        shutil.rmtree(place)
+        place.mkdir()
     trainer = TorchTrainer(
         _run,
         train_loop_config={

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from neuroconcepts_ray.config import StrictModel, validate
-from neuroconcepts_ray.errors import EnvironmentFault
+from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.recipe import canonical_json
 from neuroconcepts_ray.lake.store import Store
 
@@ -17,8 +17,18 @@ ATTEMPTS = 5
 
 
 def read_record(store: Store, key: str, model: type[Record]) -> Record:
-    """The committed record under ``key``; FileNotFoundError where nothing is committed."""
-    return validate(model, json.loads(store.read(key)))
+    """The committed record under ``key``; FileNotFoundError where nothing is committed.
+
+    Raises:
+        InputError: The bytes are no such record.
+    """
+    data = store.read(key)
+    try:
+        return validate(model, json.loads(data))
+    except ValueError as error:  # ConfigError is one
+        raise InputError(
+            "a record of the lake is damaged", where=key, remedy="Restore it from a copy, or remove it"
+        ) from error
 
 
 def commit(

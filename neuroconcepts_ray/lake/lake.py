@@ -158,13 +158,10 @@ class Lake:
 
     # Refs ---------------------------------------------------------------------------------------------------------
 
-    def head(self, name: str) -> Manifest | None:
-        """The artifact that a ref points to, or None before its first version."""
-        newest = refs.head(self.store, name)
-        if newest is None:
-            return None
-        ref = newest[1]
-        return self.manifest(ref.kind, ref.recipe, ref.artifact)
+    def newest(self, name: str, recipe: str) -> Manifest | None:
+        """The newest artifact of a recipe that a ref pointed to, or None."""
+        ref = refs.newest(self.store, name, recipe)
+        return None if ref is None else self.manifest(ref.kind, ref.recipe, ref.artifact)
 
     def advance(self, name: str, manifest: Manifest) -> int:
         """Point a ref at an artifact; returns the version."""
@@ -172,7 +169,7 @@ class Lake:
         return refs.advance(self.store, name, target)
 
 
-_REDO = "Restore it from a copy, or remove the artifact's manifest and run the stage again"
+_REDO = "Restore it from a copy, or remove its receipt or manifest and run the stage again"
 
 
 def _receipt_key(plan: Plan, shard: str) -> str:

@@ -32,6 +32,18 @@ def head(store: Store, name: str) -> tuple[int, Ref] | None:
     return versions[-1], read_record(store, f"refs/{name}/{versions[-1]}.json", Ref)
 
 
+def newest(store: Store, name: str, recipe: str) -> Ref | None:
+    """The newest version of a ref that points to an artifact of that recipe, or None.
+
+    A ref is shared by all configs of one archive: another config's newer artifact must not hide this one's.
+    """
+    for number in reversed(_versions(store, name)):
+        ref = read_record(store, f"refs/{name}/{number}.json", Ref)
+        if ref.recipe == recipe:
+            return ref
+    return None
+
+
 def advance(store: Store, name: str, target: Ref) -> int:
     """Point ``name`` at ``target`` by the next version number; nothing happens if it already does.
 

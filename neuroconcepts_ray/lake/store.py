@@ -79,19 +79,23 @@ class LocalStore:
 
     Args:
         root: The folder; made on first write.
-        mode: Permission bits of folders that are made.
+        mode: Permission bits of folders that are made; without bits for others, files are private too, and a root
+            that is open to others is closed before anything is written.
     """
 
     def __init__(self, root: Path, mode: int = 0o755) -> None:
         self.root = root.absolute()
         self.uri = str(self.root)
         self._mode = mode
+        self._private = not mode & 0o077
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
     def _make_parent(self, path: Path) -> None:
         self.root.parent.mkdir(parents=True, exist_ok=True)
+        if self._private and self.root.exists() and self.root.stat().st_mode & 0o077:
+            self.root.chmod(self._mode)
         missing = [p for p in (path.parent, *path.parent.parents) if p.is_relative_to(self.root) and not p.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=self._mode, exist_ok=True)
@@ -100,7 +104,7 @@ class LocalStore:
         self._make_parent(path)
         temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
         try:
-            with temporary.open("xb") as file:
+            with open(temporary, "xb", opener=self._opener) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -108,6 +112,9 @@ class LocalStore:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
+
+    def _opener(self, path: str, flags: int) -> int:
+        return os.open(path, flags, 0o600 if self._private else 0o666)
 
     def read(self, key: str) -> bytes:
         """See :class:`Store`."""

@@ -172,7 +172,7 @@ def _space(
         "sign": "positive",
         "normalisation": "none" if space.origin == "latents" else "z-score over fit and probe of partition 0",
         "images_counted": int(counted.sum()),
-        "l0": codes.matrix.nnz / max(1, len(codes.image_ids)),
+        "l0": codes.matrix[np.flatnonzero(counted)].nnz / max(1, int(counted.sum())),
     }
     return assemble(
         lake,

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from neuroconcepts_ray.config import POLICY, StrictModel, recipe_fields
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the same config and inputs would give other weights."""
 
 FIT_ROLES = ("fit", "probe")
@@ -76,7 +77,15 @@ class SAEConfig(StrictModel):
 
 
 def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
-    """The artifact ``sae``: a function of the config, the catalog's roles and the tap's activations."""
+    """The artifact ``sae``: a function of the config, the catalog's roles and the tap's activations.
+
+    Raises:
+        ConfigError: The tap is not mined.
+    """
     tap = f"activations.{config.tap}"
+    if tap not in have:
+        raise ConfigError(
+            "the SAE's tap is not mined", value=config.tap, where="sae.tap", remedy="Add it to activations.taps"
+        )
     inputs = {"catalog": have["catalog"].content, tap: have[tap].content}
     return {"sae": Plan(Recipe("sae", ALGORITHM, recipe_fields(config)), inputs)}

@@ -78,12 +78,15 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     lake = Lake.open(spec["lake"], spec["phi"])
     catalog, activations = _open(lake, spec["catalog"]), _open(lake, spec["activations"])
     (x,) = role_activations(lake, catalog, activations, FIT_ROLES)
+    profile = numeric_profile(device=spec["device"])
+    if resume is not None and resume.meta["profile"] != profile:
+        resume = None  # half of one arithmetic and half of another would be neither's bytes
     before = None if resume is None else Progress.from_tensors(resume.tensors, resume.meta["step"], spec["device"])
     fit(
         torch.from_numpy(x).to(spec["device"]),
         config,
         before,
-        lambda state, metrics: save(State(state.tensors(), {"step": state.step}), metrics),
+        lambda state, metrics: save(State(state.tensors(), {"step": state.step, "profile": profile}), metrics),
     )
 
 
@@ -157,7 +160,6 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         "k": sae.k,
         CHOICE_ROLE: metrics.facts(),
     }
-    profile = numeric_profile(device=compute.device)
-    manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=profile)
+    manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=state.meta["profile"])
     shutil.rmtree(Path(folder) / planned.artifact, ignore_errors=True)
     return {"sae": manifest}

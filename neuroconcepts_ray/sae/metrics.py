@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from neuroconcepts_ray.errors import InputError
@@ -89,7 +90,7 @@ def fires(sae: SAE, x: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, " n"]:
 
 @torch.inference_mode()
 def evaluate(sae: SAE, x: Float[np.ndarray, "h d"], fitted: Float[np.ndarray, "m d"]) -> Metrics:
-    """Metrics on held-out images.
+    """Metrics on held-out images; on one thread, because products round by the number of threads.
 
     Args:
         sae: The SAE.
@@ -101,17 +102,18 @@ def evaluate(sae: SAE, x: Float[np.ndarray, "h d"], fitted: Float[np.ndarray, "m
     """
     if len(x) < 2:
         raise InputError("too few held-out images to measure an SAE on", value=len(x), limit="≥ 2")
-    x_hat, firing = [], 0
-    for block in _blocks(sae, x):
-        z = sae.encode_dense(block)
-        firing += int((z > 0).sum())
-        x_hat.append(sae.decode(z).cpu().numpy())
-    l0 = firing / len(x)
-    return Metrics(
-        fvu=fvu(x, np.concatenate(x_hat)),
-        l0=l0,
-        dead_fraction=float(1 - fires(sae, fitted).mean()),
-        pca_fvu=pca_fvu(fitted, x, round(l0)),
-        mean_fvu=fvu(x, np.broadcast_to(fitted.mean(axis=0, dtype=np.float64), x.shape)),
-        images=len(x),
-    )
+    with threadpool_limits(limits=1):
+        x_hat, firing = [], 0
+        for block in _blocks(sae, x):
+            z = sae.encode_dense(block)
+            firing += int((z > 0).sum())
+            x_hat.append(sae.decode(z).cpu().numpy())
+        l0 = firing / len(x)
+        return Metrics(
+            fvu=fvu(x, np.concatenate(x_hat)),
+            l0=l0,
+            dead_fraction=float(1 - fires(sae, fitted).mean()),
+            pca_fvu=pca_fvu(fitted, x, round(l0)),
+            mean_fvu=fvu(x, np.broadcast_to(fitted.mean(axis=0, dtype=np.float64), x.shape)),
+            images=len(x),
+        )

@@ -185,12 +185,27 @@ def test_two_contents_under_one_fingerprint_are_an_error(lake: Lake) -> None:
 
 def test_refs_move_forward_and_stay_where_they_are_for_the_same_target(lake: Lake) -> None:
     first = lake.commit_manifest(PLAN, "codes.latents", [])
-    assert lake.head("codes-main") is None
+    assert lake.newest("codes-main", PLAN.recipe.digest) is None
     assert lake.advance("codes-main", first) == 1
     assert lake.advance("codes-main", first) == 1
     second = lake.commit_manifest(replace(PLAN, inputs={"catalog": "c1"}), "codes.latents", [])
     assert lake.advance("codes-main", second) == 2
-    assert lake.head("codes-main") == second
+    assert lake.newest("codes-main", PLAN.recipe.digest) == second
+
+
+def test_another_recipes_newer_artifact_does_not_hide_the_own_one(lake: Lake) -> None:
+    mine = lake.commit_manifest(PLAN, "codes.latents", [])
+    other = Plan(Recipe("codes", 1, {"k": 8}), {"catalog": "c0"})
+    lake.advance("codes-main", mine)
+    lake.advance("codes-main", lake.commit_manifest(other, "codes.latents", []))
+    assert lake.newest("codes-main", PLAN.recipe.digest) == mine
+
+
+def test_a_damaged_record_is_named(lake: Lake) -> None:
+    for bad in (b"", b"{}", b"[1]"):
+        lake.store.write(f"codes/{PLAN.recipe.digest}/{PLAN.artifact}.json", bad)
+        with pytest.raises(InputError, match="record of the lake is damaged"):
+            lake.find(PLAN)
 
 
 def test_equal_tables_are_equal_bytes_and_other_readers_see_shapes() -> None:

@@ -54,6 +54,13 @@ class TestMemoryStore(StoreContract):
         store._bytes[key] = data
 
 
+def test_a_phi_root_that_was_open_to_others_is_closed_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "phi").mkdir(mode=0o755)
+    open_store(str(tmp_path / "phi"), mode=0o700).create("hash.key", b"secret")
+    assert (tmp_path / "phi").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "phi" / "hash.key").stat().st_mode & 0o077 == 0
+
+
 def test_a_scheme_that_no_store_serves_is_refused() -> None:
     with pytest.raises(ConfigError, match="no store serves"):
         open_store("gopher://host/lake")
