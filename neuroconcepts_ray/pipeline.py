@@ -104,7 +104,7 @@ class Pipeline:
         return found
 
     def _frozen(self, plans: Mapping[str, Plan], have: Mapping[str, Manifest]) -> dict[str, Manifest] | None:
-        """The newest artifacts of these recipes, over a catalog that today's grew from and models of today's recipes."""
+        """The newest artifacts of these recipes, over a catalog that today's grew from and today's models."""
         found = {}
         for name, plan in plans.items():
             newest = self.lake.newest(self._ref(name), plan.recipe.digest)

@@ -1,6 +1,5 @@
 """Fixtures of the whole suite: one Ray cluster, one phantom, one finished chain, shared by all tests."""
 
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,10 @@ from jaxtyping import install_import_hook
 MATHS = ("stats", "imaging", "classifier", "activations", "sae", "neurons", "naming", "retrieval", "phantom")
 install_import_hook([f"neuroconcepts_ray.{room}" for room in MATHS], "beartype.beartype")
 
-from neuroconcepts_ray.distributed.compat import prepare_environment  # noqa: E402 - after the hook
+from neuroconcepts_ray import pipeline  # noqa: E402 - after the hook
+from neuroconcepts_ray.cli.look import rows  # noqa: E402
+from neuroconcepts_ray.distributed.compat import prepare_environment  # noqa: E402
+from neuroconcepts_ray.pipeline import Pipeline  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -222,14 +224,14 @@ class Chain:
             shutil.rmtree(copy.lake / kind, ignore_errors=True)
         return copy
 
-    def status(self, nc: Command, *args: object) -> dict[str, dict[str, Any]]:
-        """The artifacts by name, as `status --json` gives them."""
-        rows = json.loads(nc("status", "-c", self.file, "--json", *args).out)["artifacts"]
-        return {row["artifact"]: row for row in rows}
+    def status(self, *overrides: str, new_only: bool = False) -> dict[str, dict[str, Any]]:
+        """The artifacts by name, as `status --json` gives them; in this process, for it is asked often."""
+        line = Pipeline(pipeline.load(self.file, list(overrides)), new_only=new_only)
+        return {row["artifact"]: row for row in rows(line, line.walk())}
 
-    def contents(self, nc: Command, *args: object) -> dict[str, str]:
+    def contents(self, *overrides: str) -> dict[str, str]:
         """Content digest of each artifact."""
-        return {name: row["content"] for name, row in self.status(nc, *args).items()}
+        return {name: row["content"] for name, row in self.status(*overrides).items()}
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_catalogued_image_has_exactly_one_row_in_every_stage(chain: Chain, nc: Command) -> None:
-    status = chain.status(nc)
+def test_every_catalogued_image_has_exactly_one_row_in_every_stage(chain: Chain) -> None:
+    status = chain.status()
     films = len(list((chain.archive / "archive").rglob("*.jpg")))
     assert {name: status[name]["images"] for name in PER_IMAGE} == dict.fromkeys(PER_IMAGE, films)
     assert all(row["state"] == "finished" and not row["quarantined"] for row in status.values())
@@ -51,7 +51,7 @@ def test_one_changed_sae_setting_redoes_only_what_depends_on_it(chain: Chain, nc
     redone = {name for name, state in states.items() if state == "made"}
     assert {"sae", "codes.latents", "names.latents", "index.latents"} <= redone
     assert not redone & {"catalog", "classifier", "activations.pre_logits", "activations.logits", "activations.layer3"}
-    changed, first = copy.contents(nc, "--set", "sae.k=4"), copy.contents(nc)
+    changed, first = copy.contents("sae.k=4"), copy.contents()
     assert {name for name in first if first[name] != changed[name]} == {
         "sae",
         "codes.latents",
@@ -75,18 +75,24 @@ def test_a_tenth_more_patients_cost_a_tenth_of_the_mining(
         shutil.move(truth_free / part, grown / part)
     copy = chain.clone(tmp_path / "run")
     copy.file.write_text(copy.file.read_text().replace(str(chain.archive), str(grown)))
-    mined = {name: row["images"] for name, row in chain.status(nc).items()}
+    mined = {name: row["images"] for name, row in chain.status().items()}
     kept = files(copy.lake)
     nc("run", "-c", copy.file, "--new-only")
     parts = [name for name in files(copy.lake) - kept if re.match(r"activations/\w+/parts/", name)]
-    outcome = json.loads(nc("status", "-c", copy.file, "--json", "--new-only").out)["artifacts"]
-    now = {row["artifact"]: row for row in outcome}
+    now = copy.status(new_only=True)
     new = now["activations.logits"]["images"] - mined["activations.logits"]
     assert now["index.latents"]["images"] == mined["index.latents"] + new
     assert 0 < new < 0.25 * mined["activations.logits"]
     # Three taps, eight images a shard: only the new partition's shards were mined.
     assert len(parts) == 3 * -(-new // 8)
     assert kept <= files(copy.lake)
+
+    # Other roles: what the classifier was fitted on may now be test, so it may not be kept.
+    other = ("--set", "catalog.split=hash")
+    nc("catalog", "-c", copy.file, *other)
+    assert "--new-only has no classifier to keep" in nc("run", "-c", copy.file, "--new-only", *other, code=3).error
+    # And they hide nothing: the first config still finds all that is its own.
+    assert "Nothing to do" in nc("run", "-c", copy.file, "--new-only").out
 
 
 def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -113,7 +119,7 @@ def test_mining_killed_and_run_again_gives_the_uninterrupted_bytes(chain: Chain,
     assert not list(copy.lake.glob("activations/*/*.json")), "it must not have been finished when it was killed"
     nc("mine", "-c", copy.file)
     assert {path: path.read_bytes() for path in kept} == kept
-    expected, found = chain.contents(nc), copy.contents(nc)
+    expected, found = chain.contents(), copy.contents()
     assert {n: found[n] for n in PER_IMAGE[:4]} == {n: expected[n] for n in PER_IMAGE[:4]}
 
 
@@ -124,7 +130,7 @@ def test_fitting_killed_and_run_again_gives_the_uninterrupted_bytes(chain: Chain
     kill(process)
     assert not list(copy.lake.glob("sae/*/*.json")), "it must not have been finished when it was killed"
     nc("fit", "-c", copy.file)
-    assert copy.contents(nc)["sae"] == chain.contents(nc)["sae"]
+    assert copy.contents()["sae"] == chain.contents()["sae"]
     assert not list(copy.lake.glob("training/*")), "checkpoints are removed once the artifact is committed"
 
 
@@ -208,7 +214,7 @@ def test_jobs_submitted_to_a_head_give_the_same_digests(
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing to do" in done.stdout
-    assert copy.contents(nc) == chain.contents(nc)
+    assert copy.contents() == chain.contents()
 
 
 def test_search_and_explain_answer_from_the_finished_chain(chain: Chain, nc_alone: Command) -> None:
@@ -320,7 +326,7 @@ def test_a_full_disk_is_one_clear_line_and_the_work_goes_on_when_there_is_room(
         assert not list(copy.lake.rglob(".*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=64m", str(copy.lake)], check=True)
         nc("mine", "-c", copy.file)
-        assert copy.contents(nc)["activations.layer3"] == chain.contents(nc)["activations.layer3"]
+        assert copy.contents()["activations.layer3"] == chain.contents()["activations.layer3"]
     finally:
         subprocess.run(["umount", str(copy.lake)], check=True)
 

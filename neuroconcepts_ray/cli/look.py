@@ -28,22 +28,27 @@ def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def rows(line: Pipeline, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    """The state of every artifact as plain data."""
+    return [_row(line, outcome) for outcome in outcomes]
+
+
 def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -> None:
     """Print the state of every artifact, and the images that were set aside, by cause."""
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     outcomes = line.walk()
-    rows = [_row(line, outcome) for outcome in outcomes]
+    states = rows(line, outcomes)
     bad = sorted({(q.image_id, q.stage, q.cause) for o in outcomes if o.manifest for q in o.manifest.quarantined})
     if as_json:
         quarantined = [dict(zip(("image_id", "stage", "cause"), entry, strict=True)) for entry in bad]
-        print(json.dumps({"artifacts": rows, "quarantined": quarantined}, indent=1))  # noqa: T201 - the product
+        print(json.dumps({"artifacts": states, "quarantined": quarantined}, indent=1))  # noqa: T201 - the product
         return
     view = Table(box=None, pad_edge=False)
     headings = {"artifact": "artifact", "state": "state", "images": "images", "quarantined": "set aside"}
     headings |= {"shards_done": "shards", "fingerprint": "fingerprint"}
     for heading in headings.values():
         view.add_column(heading, no_wrap=True)
-    for row in rows:
+    for row in states:
         shown = {key: "-" if row[key] is None else str(row[key]) for key in headings}
         view.add_row(*(shown | {"fingerprint": shown["fingerprint"][:12]}).values())
     console = Console()

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from neuroconcepts_ray.activations import job
+from neuroconcepts_ray.activations import load as loading
 from neuroconcepts_ray.activations.config import ActivationsConfig, native_dtype, plan
 from neuroconcepts_ray.activations.extract import check_finite, extract, spread
 from neuroconcepts_ray.activations.tables import activations_table, load_activations
@@ -32,7 +33,7 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Mani
 
         def in_process(shards: Sequence[Shard], *, worker: Any, spec: dict[str, Any], load: Any, **_: Any) -> None:
             plain = json.loads(json.dumps(spec))
-            job._sources.cache_clear()
+            loading._sources.cache_clear()
             actor = worker(plain) if shards else None
             for shard in shards:
                 seen.extend(row.image_id for row in shard.rows)
