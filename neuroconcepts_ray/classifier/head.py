@@ -1,12 +1,12 @@
 """The head alone, W and b, for whoever takes logits apart: read without timm or torch, so that an answer comes soon."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load
 
+from neuroconcepts_ray.classifier.card import WEIGHTS, load_card
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 
@@ -35,8 +35,8 @@ def load_head(lake: Lake, manifest: Manifest) -> Head:
         lake: The lake.
         manifest: Of kind ``classifier``.
     """
-    card = json.loads(lake.read(manifest.part("model.json")))
-    weights = load(lake.read(manifest.part("weights.safetensors")))
-    w = weights[f"{card['head']}.weight"].astype(np.float32)
-    b = weights.get(f"{card['head']}.bias", np.zeros(len(w), np.float32)).astype(np.float32)
-    return Head(w, b, list(card["labels"]), str(card["task"]))
+    card = load_card(lake, manifest)
+    weights = load(lake.read(manifest.part(WEIGHTS)))
+    w = weights[f"{card.head}.weight"].astype(np.float32)
+    b = weights.get(f"{card.head}.bias", np.zeros(len(w), np.float32)).astype(np.float32)
+    return Head(w, b, card.labels, card.task)

@@ -1,15 +1,14 @@
 """What logits mean: multi-label, multi-class and binary; losses that pass over masked labels."""
 
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from neuroconcepts_ray.classifier.card import Task
 from neuroconcepts_ray.errors import InputError
-
-Task = Literal["multilabel", "multiclass", "binary"]
 
 
 def as_task(name: str) -> Task:

@@ -15,11 +15,12 @@ from safetensors.torch import save as save_safetensors
 
 from neuroconcepts_ray.catalog.sources import read_source
 from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
+from neuroconcepts_ray.classifier.card import CARD, WEIGHTS
 from neuroconcepts_ray.classifier.config import ClassifierConfig, plan
 from neuroconcepts_ray.classifier.evaluate import evaluate
 from neuroconcepts_ray.classifier.films import load_films
 from neuroconcepts_ray.classifier.heads import as_task
-from neuroconcepts_ray.classifier.model import CARD, WEIGHTS, build
+from neuroconcepts_ray.classifier.model import build
 from neuroconcepts_ray.classifier.targets import outputs, truth
 from neuroconcepts_ray.classifier.train import Films, fit, gather_json, score_only
 from neuroconcepts_ray.config import validate

@@ -1,9 +1,7 @@
 """The deployed classifier: backbone, taps, and the float32 head whose rows W and biases b explain takes apart."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -13,39 +11,11 @@ from torch.nn import functional as F
 
 from neuroconcepts_ray.classifier import backbones
 from neuroconcepts_ray.classifier.augment import derived_seed
-from neuroconcepts_ray.classifier.config import ClassifierConfig, Scalar
-from neuroconcepts_ray.classifier.heads import Task
-from neuroconcepts_ray.config import StrictModel, validate
+from neuroconcepts_ray.classifier.card import WEIGHTS, Card, Task, load_card
+from neuroconcepts_ray.classifier.config import ClassifierConfig
 from neuroconcepts_ray.errors import ConfigError
-from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-
-WEIGHTS = "weights.safetensors"
-CARD = "model.json"
-
-
-class Card(StrictModel):
-    """``model.json``: all that rebuilds the classifier around its weights."""
-
-    backbone: str
-    """The timm model."""
-    backbone_kwargs: dict[str, Scalar] = {}
-    """Its further arguments."""
-    labels: list[str]
-    """Names of the outputs."""
-    task: Task
-    """What the logits mean."""
-    pixels: PixelConfig
-    """How a film becomes pixels."""
-    mean: list[float]
-    """Subtracted from pixels in 0…1."""
-    std: list[float]
-    """What the centred pixels are divided by."""
-    d: int
-    """Width of ``pre_logits``."""
-    head: str = ""
-    """Name of the head among the weights; found by the classifier itself."""
 
 
 class Classifier(nn.Module):
@@ -239,8 +209,7 @@ def load_classifier(lake: Lake, manifest: Manifest, device: str | torch.device =
         manifest: Of kind ``classifier``.
         device: Where it shall run.
     """
-    raw: dict[str, Any] = json.loads(lake.read(manifest.part(CARD)))
-    model = Classifier(validate(Card, raw))
+    model = Classifier(load_card(lake, manifest))
     model.load_timm_state(load_safetensors(lake.read(manifest.part(WEIGHTS))))
     model.requires_grad_(False)
     return model.eval().to(device).to(memory_format=torch.channels_last)

@@ -4,6 +4,7 @@ One row a shard from the plan to the report, so a shard is always one block, the
 The actor that works on a shard writes its part and commits its receipt; the driver only counts.
 """
 
+import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,13 @@ class Worker(Protocol):
 
     def __call__(self, shard: Shard, block: Block) -> None:
         """Compute, write the parts, commit the receipts."""
+
+
+def find_worker(name: str) -> type[Worker]:
+    """The class that ``module:Class`` names."""
+    module, _, attribute = name.partition(":")
+    found: type[Worker] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _shard(text: str) -> Shard:
@@ -84,14 +92,14 @@ class _Loader:
 class _Actor:
     """Ray Data's actor: block → report. Holds the worker, and so the model."""
 
-    def __init__(self, worker: type[Worker], spec: dict[str, Any], threads: int) -> None:
+    def __init__(self, worker: str, spec: dict[str, Any], threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
         self.worker: Worker | None = None
         self.failure = ""
         try:
-            self.worker = worker(spec)
+            self.worker = find_worker(worker)(spec)
         except Exception as error:  # carried to the driver as data, whatever it is
             self.failure = _failure(error)
 
@@ -116,7 +124,7 @@ class _Actor:
 def map_shards(
     shards: Sequence[Shard],
     *,
-    worker: type[Worker],
+    worker: str,
     spec: dict[str, Any],
     load: Load,
     compute: ComputeConfig,
@@ -127,7 +135,8 @@ def map_shards(
 
     Args:
         shards: The shards that have no receipt yet.
-        worker: Built in each actor as ``worker(spec)``.
+        worker: ``module:Class`` of a :class:`Worker`, built in each actor; named, so that the driver need not import
+            what the model needs.
         spec: Plain JSON data; models are named in it, never carried.
         load: Runs in CPU tasks beside the actors.
         compute: Actors, GPUs, retries.

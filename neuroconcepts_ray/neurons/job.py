@@ -1,28 +1,22 @@
 """``encode``: every image as a code over the neurons of each space, on Ray; then the statistics of each neuron."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog
-from neuroconcepts_ray.config import validate
-from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.distributed.shards import map_shards
-from neuroconcepts_ray.errors import EnvironmentFault, InputError
+from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest, Part, Receipt
-from neuroconcepts_ray.lake.recipe import Plan, digest, plan_from_json, plan_to_json
+from neuroconcepts_ray.lake.manifest import Manifest, Part
+from neuroconcepts_ray.lake.recipe import Plan, digest, plan_to_json
 from neuroconcepts_ray.lake.shards import Row, Shard
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.neurons.config import SpaceConfig, plan, source_tap
-from neuroconcepts_ray.neurons.encode import encode_latents, encode_units
 from neuroconcepts_ray.neurons.load import load
 from neuroconcepts_ray.neurons.normalisation import Normalisation
 from neuroconcepts_ray.neurons.statistics import statistics
@@ -30,13 +24,10 @@ from neuroconcepts_ray.neurons.tables import (
     NEURONS,
     NORMALISATION,
     codes_of,
-    codes_table,
     neurons_table,
-    read_normalisation,
     write_normalisation,
 )
 from neuroconcepts_ray.sae.config import FIT_ROLES
-from neuroconcepts_ray.sae.model import SAE, load_sae
 from neuroconcepts_ray.sae.rows import has_role
 
 SHOWN_ROLES = ("probe",)
@@ -65,47 +56,6 @@ def code_shards(lake: Lake, activations: Manifest, recipe: str) -> list[tuple[Sh
         rows = [Row(image_id=image_id, source=part.sha256) for image_id in image_ids]
         found.append((Shard(key=key, rows=rows), part))
     return found
-
-
-class Encoder:
-    """Holds the SAE or the units' normalisation; encodes a shard, writes it and commits its receipt."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.lake = Lake.open(spec["lake"], spec["phi"])
-        self.plan = plan_from_json(spec["plan"])
-        self.space = validate(SpaceConfig, spec["space"])
-        self.profile = numeric_profile(device=spec["device"])
-        self.sae: SAE | None = None
-        self.normalisation: Normalisation | None = None
-        if self.space.origin == "latents":
-            manifest = self.lake.manifest(**spec["sae"])
-            if manifest is None:
-                raise InputError("the SAE is gone", where=spec["sae"]["artifact"], remedy="Run `fit` again")
-            self.sae = load_sae(self.lake, manifest).to(spec["device"])
-        else:
-            self.normalisation = read_normalisation(self.lake.read(Part(**spec["normalisation"])))
-
-    def encode(self, x: np.ndarray) -> csr_array:
-        """Codes of a block of activations."""
-        if self.sae is not None:
-            return encode_latents(self.sae, x, self.space.batch_size)
-        if self.normalisation is None:
-            raise InputError("a space needs an SAE or a normalisation")
-        return encode_units(self.normalisation, x, self.space.top)
-
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Encode, write the part, commit the receipt."""
-        start = time.perf_counter()
-        codes = self.encode(block.array)
-        encoded = time.perf_counter()
-        image_ids = [shard.rows[row].image_id for row in block.kept]
-        data = to_parquet(codes_table(image_ids, codes))
-        part = self.lake.put_part(self.plan, f"{shard.key}.parquet", data, rows=len(image_ids))
-        seconds = {**block.seconds, "infer": encoded - start, "write": time.perf_counter() - encoded}
-        receipt = Receipt(
-            shard=shard.key, part=part, quarantined=block.quarantined, profile=self.profile, seconds=seconds
-        )
-        self.lake.commit_receipt(self.plan, receipt)
 
 
 def first_partition_normalisation(lake: Lake, catalog: Catalog, activations: Manifest) -> Normalisation:
@@ -153,7 +103,15 @@ def _space(
     todo = [(shard, part) for shard, part in pairs if shard.key not in done]
     spec["parts"] = {shard.key: part.model_dump() for shard, part in todo}
     shards = [shard for shard, _ in todo]
-    map_shards(shards, worker=Encoder, spec=spec, load=load, compute=compute, threads=1, label=f"encode {name}")
+    map_shards(
+        shards,
+        worker="neuroconcepts_ray.neurons.encoder:Encoder",
+        spec=spec,
+        load=load,
+        compute=compute,
+        threads=1,
+        label=f"encode {name}",
+    )
 
     receipts = [lake.receipt(planned, shard.key) for shard, _ in pairs]
     if any(receipt is None for receipt in receipts):

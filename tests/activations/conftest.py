@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import save
 
+from neuroconcepts_ray.classifier.card import CARD, WEIGHTS
 from neuroconcepts_ray.classifier.config import ClassifierConfig
-from neuroconcepts_ray.classifier.model import CARD, WEIGHTS, build
+from neuroconcepts_ray.classifier.model import build
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest

@@ -15,6 +15,7 @@ from neuroconcepts_ray.activations.tables import activations_table, load_activat
 from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.shards import find_worker
 from neuroconcepts_ray.errors import ConfigError, DigestError, InputError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.shards import Shard
@@ -34,7 +35,7 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Mani
         def in_process(shards: Sequence[Shard], *, worker: Any, spec: dict[str, Any], load: Any, **_: Any) -> None:
             plain = json.loads(json.dumps(spec))
             loading._sources.cache_clear()
-            actor = worker(plain) if shards else None
+            actor = find_worker(worker)(plain) if shards else None
             for shard in shards:
                 seen.extend(row.image_id for row in shard.rows)
                 actor(shard, load(shard, plain))

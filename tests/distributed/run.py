@@ -21,7 +21,7 @@ def shards(spec: dict) -> None:
     done = lake.done_shards(plan)
     map_shards(
         [shard for shard in every if shard.key not in done],
-        worker=work.Doubler,
+        worker="tests.distributed.work:Doubler",
         spec=spec,
         load=work.load,
         compute=ComputeConfig(retries=2),
