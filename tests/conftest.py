@@ -236,13 +236,19 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory, nc_alone: Command) -> Path:
-    """A small phantom archive with its reports; its truth is taken away, for no run may need it."""
+    """A small phantom archive with its reports; its truth is taken to another place, for no run may need it."""
     folder = tmp_path_factory.mktemp("phantom")
     sizes = ("--set", "height=76", "--set", "width=64", "--set", "seed=5")
     nc_alone("phantom", folder, "--set", f"patients={PATIENTS}", *sizes)
-    shutil.rmtree(folder / "truth")
+    shutil.move(folder / "truth", folder.with_name("truth-of-phantom"))
     (folder / "hash.key").write_bytes(b"a key of the tests, not a secret")
     return folder
+
+
+@pytest.fixture(scope="session")
+def truth(archive: Path) -> Path:
+    """The truth of the small phantom, for scoring alone."""
+    return archive.with_name("truth-of-phantom")
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,27 @@ def table(summary: dict[str, Any]) -> Table:
     return view
 
 
+def remarks(summary: dict[str, Any]) -> list[str]:
+    """What a reader of the table must not overlook."""
+    recovery, sae = summary["neurons"]["recovery"], summary["sae"]
+    said = []
+    for space in ("latents", "units"):
+        shared = [f for f, value in recovery[space].items() if value is not None and recovery["random"][f] is not None]
+        worse = [f for f in shared if recovery["random"][f] >= recovery[space][f]]
+        if worse:
+            said.append(f"Random directions recover as much as {space} for {len(worse)} of {len(shared)} findings.")
+    if sae["fvu"] >= sae["pca_fvu"]:
+        said.append("PCA with as many components leaves less unexplained than the SAE.")
+    return said
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the table and its remarks."""
+    Console().print(table(summary))
+    for remark in remarks(summary):
+        say(remark)
+
+
 def run(folder: Path, *, seed: int, patients: int | None) -> None:
     """Write the phantom, run the chain, score it; the second time only what is missing."""
     from neuroconcepts_ray.cli.demo_score import score
@@ -127,7 +148,7 @@ def run(folder: Path, *, seed: int, patients: int | None) -> None:
     fingerprints = {o.name: o.manifest.content for o in outcomes if o.manifest}
     known = _summary(summary_file, fingerprints)
     if known is not None and not drawn:
-        Console().print(table(known))
+        show(known)
         say(f"Nothing was left to do ({time.monotonic() - start:.1f} s). {summary_file}")
         return
     line = Pipeline(pipeline.load(folder / "pipeline.yaml", []))
@@ -137,6 +158,6 @@ def run(folder: Path, *, seed: int, patients: int | None) -> None:
     seconds |= {"score": time.monotonic() - before, "total": time.monotonic() - start}
     summary |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}, "contents": fingerprints}
     _replace(summary_file, json.dumps(summary, indent=1, allow_nan=False).encode())
-    Console().print(table(summary))
+    show(summary)
     image = next(iter(load_catalog(line.lake, have["catalog"]).image_ids.tolist()))
     say(f"Figures: {summary_file}. Now ask: neuroconcepts explain {image} -c {folder}/pipeline.yaml")
