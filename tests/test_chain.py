@@ -253,7 +253,6 @@ ERRORS = [
     (("run", "--set", "sae.k=many"), 2, r"sae.k: Input should be a valid integer"),
     (("run", "--set", "catalog.root=/nowhere/at/all"), 2, r"catalog.root"),
     (("train", "--set", "classifier.backbone=resnet19"), 2, r"resnet19.*resnet18"),
-    (("mine", "--set", "activations.taps=[layer9]"), 2, r"layer9.*layer"),
     (("fit", "--set", "sae.tap=nothing"), 2, r"nothing"),
     (("encode", "--set", "spaces.odd.origin=units", "--set", "spaces.odd.tap=layer1"), 2, r"layer1"),
     (("search", "--like", "nobody"), 3, r"nobody"),
@@ -276,6 +275,13 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(
     captured = capfd.readouterr()
     error = Result(captured.out, captured.err).error
     assert re.search(says, error), error
+    assert files(chain.folder) == before
+
+
+def test_an_unknown_tap_is_told_by_the_first_actor_with_its_exit_code(chain: Chain, nc: Command) -> None:
+    before = files(chain.folder)
+    error = nc("mine", "-c", chain.file, "--set", "activations.taps=[layer9]", code=2).error
+    assert re.search(r"layer9.*layer", error), error
     assert files(chain.folder) == before
 
 
