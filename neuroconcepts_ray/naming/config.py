@@ -24,7 +24,7 @@ class NamesConfig(StrictModel):
     min_groups: int = Field(default=10, ge=2)
     """A term is tried only if at least so many patients of ``probe`` have it and as many lack it, a neuron only if it
     fires in so many: a bound of privacy (no rare wording becomes public) and of power."""
-    min_positives: int = Field(default=20, ge=2)
+    min_positives: int = Field(default=10, ge=2)
     """Patients of ``verify`` with the term, and without it, below which a name cannot be held."""
     q: float = Field(default=0.05, gt=0, lt=1)
     """False discovery rate (Benjamini–Hochberg), over all (neuron, term) on ``probe`` and over the candidates on
