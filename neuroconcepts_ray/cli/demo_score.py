@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.sources import read_source
@@ -29,6 +29,7 @@ from neuroconcepts_ray.retrieval.assemble import Explainer
 from neuroconcepts_ray.retrieval.search import TOP, SearchService
 from neuroconcepts_ray.sae.metrics import evaluate as evaluate_sae
 from neuroconcepts_ray.sae.model import load_sae
+from neuroconcepts_ray.sae.rows import positions
 
 QUERIES = 200
 """Images whose neighbours are compared with those of an exhaustive search."""
@@ -36,15 +37,10 @@ QUERIES = 200
 Have = Mapping[str, Manifest]
 
 
-def _rows(catalog: Catalog, image_ids: Shaped[np.ndarray, " m"]) -> Shaped[np.ndarray, " m"]:
-    at = {image_id: row for row, image_id in enumerate(catalog.image_ids.tolist())}
-    return np.array([at[image_id] for image_id in image_ids.tolist()], dtype=np.int64)
-
-
 def black_box(lake: Lake, have: Have, catalog: Catalog, root: str) -> dict[str, Any]:
     """AUROC of the classifier on test, beside logistic regression on 32×32 pixels."""
     ids, logits = load_activations(lake, have["activations.logits"])
-    rows = _rows(catalog, ids)
+    rows = positions(ids, catalog.image_ids)
     facts = have["classifier"].facts
     y, roles, test = catalog.y[rows], catalog.roles[rows], catalog.roles[rows] == "test"
     labels = list(facts["labels"])
@@ -65,7 +61,7 @@ def black_box(lake: Lake, have: Have, catalog: Catalog, root: str) -> dict[str, 
 def sae(lake: Lake, have: Have, catalog: Catalog) -> dict[str, float]:
     """FVU and sparsity of the SAE on test, beside PCA at equal L0."""
     ids, x = load_activations(lake, have[f"activations.{have['sae'].facts['tap']}"])
-    roles = catalog.roles[_rows(catalog, ids)]
+    roles = catalog.roles[positions(ids, catalog.image_ids)]
     return evaluate_sae(load_sae(lake, have["sae"]), x[roles == "test"], x[np.isin(roles, ("fit", "probe"))]).facts()
 
 
@@ -82,7 +78,7 @@ def neurons(lake: Lake, have: Have, catalog: Catalog, truth_root: Path) -> dict[
     truth = load_truth(truth_root)
     ids, x = load_activations(lake, have["activations.pre_logits"])
     planted = truth.planted(ids)
-    roles = catalog.roles[_rows(catalog, ids)]
+    roles = catalog.roles[positions(ids, catalog.image_ids)]
     tables: dict[str, dict[str, Recovered | None]] = {}
     names: dict[str, Any] = {}
     for name in sorted(have):
@@ -129,7 +125,7 @@ def recall(lake: Lake, have: Have, catalog: Catalog) -> float:
     codes = load_codes(lake, have["codes.latents"])
     dense = codes.matrix.toarray().astype(np.float64)
     norms = np.linalg.norm(dense, axis=1)
-    groups = catalog.groups[_rows(catalog, codes.image_ids)]
+    groups = catalog.groups[positions(codes.image_ids, catalog.image_ids)]
     shares = []
     for row in np.random.default_rng(0).permutation(len(dense))[:QUERIES]:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -15,6 +15,7 @@ from neuroconcepts_ray.naming import resolve
 from neuroconcepts_ray.naming.config import NamesConfig, plan
 from neuroconcepts_ray.naming.tables import FILE, HELD, names_table
 from neuroconcepts_ray.neurons.tables import Codes, load_codes
+from neuroconcepts_ray.sae.rows import positions
 
 
 def run(
@@ -55,8 +56,7 @@ def _name(
     reports: Mapping[str, str],
     codes: Codes,
 ) -> Manifest:
-    row_of = {image_id: row for row, image_id in enumerate(catalog.image_ids.tolist())}
-    rows = np.array([row_of[image_id] for image_id in codes.image_ids.tolist()], dtype=np.int64)
+    rows = positions(codes.image_ids, catalog.image_ids)
     probe, verify, words = resolve.gather(
         codes.matrix, catalog.studies[rows], catalog.groups[rows], catalog.roles[rows], reports, config
     )

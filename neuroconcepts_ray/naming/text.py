@@ -67,16 +67,6 @@ def last_paragraph(text: str) -> str:
     return blocks[-1] if blocks else ""
 
 
-def best_section(report: str) -> str:
-    """What a reader would quote: impression, else findings, else the last paragraph."""
-    found = sections(report)
-    for titles in (_IMPRESSION, _FINDINGS):
-        texts = [found[title] for title in titles if title in found]
-        if texts:
-            return "\n\n".join(texts)
-    return last_paragraph(report)
-
-
 def observations(report: str) -> str:
     """What names may be taken from: findings and impression together, else the last paragraph.
 

@@ -13,6 +13,7 @@ from neuroconcepts_ray.neurons.tables import load_codes
 from neuroconcepts_ray.retrieval import faiss_guard, postings
 from neuroconcepts_ray.retrieval.config import IndexConfig, plan
 from neuroconcepts_ray.retrieval.tables import IMAGES, POSTINGS, Images
+from neuroconcepts_ray.sae.rows import positions
 
 
 def run(
@@ -43,8 +44,7 @@ def run(
             space = name.removeprefix("index.")
             catalog = load_catalog(lake, have["catalog"])
             codes = load_codes(lake, have[f"codes.{space}"])
-            row_of = {image_id: row for row, image_id in enumerate(catalog.image_ids.tolist())}
-            rows = np.array([row_of[image_id] for image_id in codes.image_ids.tolist()], dtype=np.int64)
+            rows = positions(codes.image_ids, catalog.image_ids)
             values = codes.matrix.astype(np.float64)
             images = Images(
                 codes.image_ids,

@@ -94,13 +94,6 @@ def test_only_findings_and_impression_give_terms() -> None:
     assert not words & {"pneumonia", "fever", "final", "report", "views", "telephone", "comparison", "impression"}
 
 
-def test_the_best_section_is_the_impression_then_the_findings_then_the_last_paragraph() -> None:
-    assert text.best_section(REPORT).startswith("1. Small left")
-    assert text.best_section("FINDINGS: Clear lungs.") == "Clear lungs."
-    assert text.best_section("Seen in bed.\n\nClear lungs.") == "Clear lungs."
-    assert text.best_section("") == ""
-
-
 def test_a_question_in_the_indication_is_no_observation() -> None:
     assert text.terms("INDICATION: Pneumonia?\n") == {}
     assert "pneumonia" not in text.terms("INDICATION: Pneumonia?\n\nThe lungs are clear.")
