@@ -10,7 +10,8 @@ from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.pipeline import Pipeline
 from neuroconcepts_ray.retrieval.render import render, render_hits
-from neuroconcepts_ray.retrieval.search import SearchService, display_name
+from neuroconcepts_ray.retrieval.answer import display_name
+from neuroconcepts_ray.retrieval.search import SearchService
 
 
 def _open(path: Path, overrides: list[str], space: str, new_only: bool) -> tuple[Pipeline, dict[str, Manifest]]:

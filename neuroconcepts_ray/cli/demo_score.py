@@ -26,7 +26,8 @@ from neuroconcepts_ray.phantom.score import (
     thumbnails,
 )
 from neuroconcepts_ray.retrieval.assemble import Explainer
-from neuroconcepts_ray.retrieval.search import TOP, SearchService
+from neuroconcepts_ray.retrieval.query import TOP
+from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.sae.metrics import evaluate as evaluate_sae
 from neuroconcepts_ray.sae.model import load_sae
 from neuroconcepts_ray.sae.rows import positions
@@ -131,7 +132,7 @@ def recall(lake: Lake, have: Have, catalog: Catalog) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):
             cosine = np.nan_to_num(dense @ dense[row] / (norms * norms[row]), nan=0.0)
         cosine[groups == groups[row]] = -1
-        best = [at for at in np.argsort(-cosine, kind="stable")[:TOP] if cosine[at] > 0]
+        best = [at for at in np.lexsort((codes.image_ids, -cosine))[:TOP] if cosine[at] > 0]
         found = {hit.image_id for hit in service.like(str(codes.image_ids[row]))}
         shares.append(len(found & set(codes.image_ids[best].tolist())) / len(best) if best else 1.0)
     return float(np.mean(shares))

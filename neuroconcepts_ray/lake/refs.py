@@ -60,3 +60,15 @@ def advance(store: Store, name: str, target: Ref) -> int:
         _, won = commit(store, f"refs/{name}/{number}.json", target)
         if won:
             return number
+
+
+def advance_from(store: Store, name: str, target: Ref, number: int) -> bool:
+    """Point ``name`` at ``target`` unless it has moved since version ``number`` (0 before the first) was read.
+
+    For a target that was made from what the ref pointed to: a loser reads again and makes its own anew.
+
+    Returns:
+        Whether it was this writer's.
+    """
+    _, won = commit(store, f"refs/{name}/{number + 1}.json", target)
+    return won

@@ -16,7 +16,8 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.neurons.influence import Decomposition, decompose
 from neuroconcepts_ray.neurons.tables import load_normalisation
 from neuroconcepts_ray.retrieval.explain import Explanation, choose_label, explain
-from neuroconcepts_ray.retrieval.search import TOP, SearchService
+from neuroconcepts_ray.retrieval.query import TOP
+from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.sae.model import SAE, load_sae
 from neuroconcepts_ray.sae.topk import TopK
 

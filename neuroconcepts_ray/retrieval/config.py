@@ -1,13 +1,16 @@
 """What the index can be told."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
 
-from neuroconcepts_ray.config import StrictModel
+from neuroconcepts_ray.config import PATH, StrictModel
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
+from neuroconcepts_ray.retrieval.fetch import default_cache
 
-ALGORITHM = 1
+ALGORITHM = 2
 
 
 class IndexConfig(StrictModel):
@@ -15,6 +18,13 @@ class IndexConfig(StrictModel):
 
     spaces: list[str] = []
     """Code spaces to index; empty means every space there is."""
+    cache: Annotated[str, PATH] = ""
+    """Folder on local disk for fetched and checked segments; empty: ``$XDG_CACHE_HOME/neuroconcepts``."""
+
+    @property
+    def cache_folder(self) -> Path:
+        """The cache's folder."""
+        return Path(self.cache) if self.cache else default_cache()
 
 
 def plan(config: IndexConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:

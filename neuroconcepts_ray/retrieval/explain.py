@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.naming.tables import Name
-from neuroconcepts_ray.retrieval.search import Hit, display_name
+from neuroconcepts_ray.retrieval.answer import Hit, display_name
 
 CONCEPTS = 4
 """Concepts that are shown; the rest stands as one sum beside them."""

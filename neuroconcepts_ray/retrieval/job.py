@@ -2,18 +2,11 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.table import to_parquet
-from neuroconcepts_ray.neurons.tables import load_codes
-from neuroconcepts_ray.retrieval import faiss_guard, postings
+from neuroconcepts_ray.retrieval import base, changes, faiss_guard
 from neuroconcepts_ray.retrieval.config import IndexConfig, plan
-from neuroconcepts_ray.retrieval.tables import IMAGES, POSTINGS, Images
-from neuroconcepts_ray.sae.rows import positions
 
 
 def run(
@@ -22,13 +15,13 @@ def run(
     lake: Lake,
     compute: ComputeConfig,  # noqa: ARG001 - every stage is called alike
 ) -> dict[str, Manifest]:
-    """Index the codes of every space that has no index yet.
+    """Index the codes of every space that has no index yet, and publish what was made.
 
     Args:
         config: Settings.
         have: ``catalog`` and ``codes.<space>``.
         lake: The lake.
-        compute: Unused: 377,110 codes take a second.
+        compute: Unused: 377,110 codes take seconds.
 
     Returns:
         ``index.<space>`` for every space.
@@ -40,29 +33,9 @@ def run(
     for name, one in plan(config, have).items():
         found = lake.find(one)
         if found is None:
-            faiss = faiss_guard.load()
-            space = name.removeprefix("index.")
-            catalog = load_catalog(lake, have["catalog"])
-            codes = load_codes(lake, have[f"codes.{space}"])
-            rows = positions(codes.image_ids, catalog.image_ids)
-            values = codes.matrix.astype(np.float64)
-            images = Images(
-                codes.image_ids,
-                catalog.studies[rows],
-                catalog.groups[rows],
-                catalog.views[rows],
-                catalog.roles[rows],
-                np.sqrt(values.multiply(values).sum(axis=1)),
-            )
-            parts = [
-                lake.put_part(one, POSTINGS, postings.build(codes.matrix)),
-                lake.put_part(one, IMAGES, to_parquet(images.to_table()), rows=len(images)),
-            ]
-            facts = {
-                "images": len(images),
-                "neurons": int(codes.matrix.shape[1]),
-                "postings": int(codes.matrix.count_nonzero()),
-            }
-            found = lake.commit_manifest(one, name, parts, facts=facts, profile={"faiss": str(faiss.__version__)})
+            faiss_guard.load()
+            codes = have[f"codes.{name.removeprefix('index.')}"]
+            found = base.build(lake, one, name, have["catalog"], codes, config.cache_folder)
+            changes.publish(lake, found, config.cache_folder)
         made[name] = found
     return made

@@ -1,14 +1,17 @@
 """Postings: inverted list j holds the images where neuron j fires, with its activation. All of FAISS is in here.
 
 The index is ``IndexIVFFlat(d=1, nlist=n)`` filled with given assignments, so one FAISS file answers concept queries and
-exact nearest images alike; nothing is trained and nothing is approximate.
+exact nearest images alike; nothing is trained and nothing is approximate. FAISS reads the file's head and says what it
+is; the lists are then read where they lie, in the mapped file, by :mod:`kernels`.
 """
 
 import threading
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float32, Int64, UInt8, UInt32
 from scipy import sparse
 
 from neuroconcepts_ray.errors import InputError
@@ -16,6 +19,14 @@ from neuroconcepts_ray.retrieval import faiss_guard
 
 _LIMITS = threading.Lock()
 """FAISS's limits on what a file may make it allocate are global and not thread-safe."""
+
+REDO = "Run `index` again"
+
+_ENTRY = 12
+"""Bytes of one posting: an activation of four, a row of eight."""
+
+MAX_ROWS = 2**31 - 1
+"""Rows of a segment: the kernels read the low word of a row."""
 
 
 def build(codes: sparse.csr_array) -> bytes:
@@ -34,136 +45,109 @@ def build(codes: sparse.csr_array) -> bytes:
     quantizer.add(np.zeros((n, 1), np.float32))
     index = faiss.IndexIVFFlat(quantizer, 1, n, faiss.METRIC_INNER_PRODUCT)
     index.is_trained = True
+    # Named, all three: `add_preassigned` lets go of its arguments before FAISS has read them.
     ids = np.repeat(np.arange(rows, dtype=np.int64), np.diff(codes.indptr))
+    lists = codes.indices.astype(np.int64)
+    payload = np.ascontiguousarray(codes.data, np.float32)[:, None]
     if len(ids):
-        payload = np.ascontiguousarray(codes.data, np.float32)[:, None]
-        faiss.contrib.ivf_tools.add_preassigned(index, payload, codes.indices.astype(np.int64), ids)
+        faiss.contrib.ivf_tools.add_preassigned(index, payload, lists, ids)
     data: bytes = faiss.serialize_index(index).tobytes()
     return data
 
 
+@dataclass(frozen=True)
 class Postings:
     """Opened postings.
 
-    Args:
-        index: The FAISS index.
+    Attributes:
+        words: The file's lists as words.
+        values: The same words as float32.
+        starts: Word at which each list begins.
+        sizes: Postings of each list.
         rows: Number of images.
     """
 
-    def __init__(self, index: Any, rows: int) -> None:
-        self._index = index
-        self.rows = rows
-        self.n = int(index.nlist)
+    words: UInt32[np.ndarray, " w"]
+    values: Float32[np.ndarray, " w"]
+    starts: Int64[np.ndarray, " n"]
+    sizes: Int64[np.ndarray, " n"]
+    rows: int
+
+    @property
+    def n(self) -> int:
+        """Number of neurons."""
+        return len(self.sizes)
+
+    @property
+    def lists(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What the kernels take."""
+        return self.words, self.values, self.starts, self.sizes
 
     @classmethod
-    def open(cls, data: bytes, *, rows: int, n: int) -> "Postings":
-        """Read a file whose digest has been checked.
+    def open(cls, source: bytes | Path, *, rows: int, sizes: Int64[np.ndarray, " n"]) -> "Postings":
+        """Open a file whose digest has been checked; a path is mapped, not read.
 
         Args:
-            data: What :func:`build` made.
+            source: What :func:`build` made, or the file that holds it.
             rows: Images that it must be about.
-            n: Neurons that it must be about.
+            sizes: Postings that each neuron must have.
 
         Raises:
             InputError: The bytes are no such postings, or those of another archive or space.
         """
+        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.asarray(np.memmap(source, np.uint8, "r"))
+        index = _read(source, data)
         faiss = faiss_guard.load()
-        with _LIMITS:
-            before = faiss.get_deserialization_loop_limit(), faiss.get_deserialization_vector_byte_limit()
-            # No honest count or vector is larger than the file that it stands in.
-            faiss.set_deserialization_loop_limit(max(len(data), 1))
-            faiss.set_deserialization_vector_byte_limit(max(len(data), 1))
-            try:
-                index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-            except (RuntimeError, MemoryError, AssertionError) as error:
-                raise InputError("this is not a FAISS index", value=f"{len(data)} bytes", remedy=_REDO) from error
-            finally:
-                faiss.set_deserialization_loop_limit(before[0])
-                faiss.set_deserialization_vector_byte_limit(before[1])
         if not isinstance(index, faiss.IndexIVFFlat) or index.d != 1 or index.code_size != 4:
-            raise InputError("this FAISS index holds no postings", value=type(index).__name__, remedy=_REDO)
-        if index.nlist != n:
-            raise InputError("the postings are of another space", value=f"{index.nlist} neurons", limit=n, remedy=_REDO)
-        postings = cls(index, rows)
-        for j in range(n):
-            ids, _ = postings.posting(j)
-            if len(ids) and not (ids[0] >= 0 and ids[-1] < rows and np.all(ids[1:] > ids[:-1])):
-                raise InputError("the postings name images that the index does not have", where=f"list {j}")
-        return postings
+            raise InputError("this FAISS index holds no postings", value=type(index).__name__, remedy=REDO)
+        if index.nlist != len(sizes):
+            raise InputError(
+                "the postings are of another space", value=f"{index.nlist} neurons", limit=len(sizes), remedy=REDO
+            )
+        total = int(sizes.sum())
+        # The lists close the file, each as its activations and then its rows.
+        head = len(data) - total * _ENTRY
+        last = np.flatnonzero(sizes)[-1:].tolist()
+        if index.ntotal != total or head < 0 or any(index.invlists.list_size(j) != sizes[j] for j in last):
+            raise InputError(
+                "the postings are not those of these codes", value=index.ntotal, limit=total, remedy=REDO
+            )
+        words = data[head:].view(np.uint32)
+        offsets = np.concatenate([[0], np.cumsum(sizes[:-1])]) if len(sizes) else np.zeros(0)
+        starts = (offsets * (_ENTRY // 4)).astype(np.int64)
+        return cls(words, words.view(np.float32), starts, sizes, rows)
 
-    def posting(self, j: int) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-        """Image rows (ascending) where neuron j fires, and its activations: views into the index, not copies."""
-        faiss = faiss_guard.load()
-        lists = self._index.invlists
-        size = lists.list_size(j)
-        if size == 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        ids: Int[np.ndarray, " p"] = faiss.rev_swig_ptr(lists.get_ids(j), size)
-        values: Float[np.ndarray, " p"] = faiss.rev_swig_ptr(lists.get_codes(j), size * 4).view(np.float32)
-        return ids, values
+    def check(self) -> None:
+        """Read every posting once: what a digest cannot tell of a file that was made wrongly.
 
-    def codes(self) -> sparse.csr_array:
-        """All postings turned back into codes, [rows, n]: what a query by image starts from."""
-        pairs = [self.posting(j) for j in range(self.n)]
-        indptr = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in pairs])])
-        ids = np.concatenate([ids for ids, _ in pairs]) if pairs else np.zeros(0, np.int64)
-        values = np.concatenate([values for _, values in pairs]) if pairs else np.zeros(0, np.float32)
-        return sparse.csc_array((values, ids, indptr), shape=(self.rows, self.n)).tocsr()
-
-    def strongest(
-        self, j: int, top: int, allowed: Bool[np.ndarray, " m"] | None = None
-    ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-        """The allowed images with the largest activation of neuron j, ties in row order."""
-        ids, values = self.posting(j)
-        if allowed is not None:
-            kept = allowed[ids]
-            ids, values = ids[kept], values[kept]
-        return _best(ids, values, top)
-
-    def nearest(
-        self,
-        neurons: Int[np.ndarray, " k"],
-        values: Float[np.ndarray, " k"],
-        norms: Float[np.ndarray, " m"],
-        top: int,
-        allowed: Bool[np.ndarray, " m"] | None = None,
-    ) -> tuple[Int[np.ndarray, " h"], Float[np.ndarray, " h"]]:
-        """The allowed images of largest cosine with the query, exactly: Σ_j q_j z_ij / (‖q‖ ‖z_i‖), in float64.
-
-        Only images that share a neuron with the query are candidates: the rest have cosine 0 and nothing to show.
-
-        Args:
-            neurons: Where the query fires, ascending (the order of summation).
-            values: Its activations.
-            norms: ‖z_i‖ of every image.
-            top: Most hits.
-            allowed: Images that may be hits; filters hold before anything is ranked.
-
-        Returns:
-            Rows and cosines, best first, ties in row order.
+        Raises:
+            InputError: A list names an image that there is not, or not in ascending order.
         """
-        score = np.zeros(self.rows)
-        for j, value in zip(neurons.tolist(), values.astype(np.float64).tolist(), strict=True):
-            ids, payload = self.posting(j)
-            score[ids] += value * payload.astype(np.float64)
-        candidate = score != 0
-        if allowed is not None:
-            candidate &= allowed
-        rows = np.flatnonzero(candidate)
-        length = np.sqrt(np.square(values.astype(np.float64)).sum())
-        return _best(rows, score[rows] / (length * norms[rows]), top)
+        for j in range(self.n):
+            ids, _ = self.posting(j)
+            if len(ids) and not (ids[0] >= 0 and ids[-1] < self.rows and np.all(ids[1:] > ids[:-1])):
+                raise InputError("the postings name images that the index does not have", where=f"list {j}")
+
+    def posting(self, j: int) -> tuple[Int64[np.ndarray, " p"], Float32[np.ndarray, " p"]]:
+        """Image rows (ascending) where neuron j fires, and its activations: views into the index, not copies."""
+        start, size = int(self.starts[j]), int(self.sizes[j])
+        ids = self.words[start + size : start + 3 * size].view(np.int64)
+        return ids, self.values[start : start + size]
 
 
-_REDO = "Run `index` again"
-
-
-def _best(
-    rows: Int[np.ndarray, " p"], scores: Shaped[np.ndarray, " p"], top: int
-) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """The ``top`` largest scores, ties in row order (rows come ascending)."""
-    if top < len(rows):
-        # All that tie with the last place stay in, so that the row order decides among them.
-        kept = scores >= np.partition(scores, len(scores) - top)[len(scores) - top]
-        rows, scores = rows[kept], scores[kept]
-    order = np.lexsort((rows, -scores))[:top]
-    return rows[order].copy(), scores[order].astype(np.float64)
+def _read(source: bytes | Path, data: UInt8[np.ndarray, " b"]) -> Any:
+    faiss = faiss_guard.load()
+    with _LIMITS:
+        before = faiss.get_deserialization_loop_limit(), faiss.get_deserialization_vector_byte_limit()
+        # No honest count or vector is larger than the file that it stands in.
+        faiss.set_deserialization_loop_limit(max(len(data), 1))
+        faiss.set_deserialization_vector_byte_limit(max(len(data), 1))
+        try:
+            if isinstance(source, bytes):
+                return faiss.deserialize_index(data)
+            return faiss.read_index(str(source), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except (RuntimeError, MemoryError, AssertionError) as error:
+            raise InputError("this is not a FAISS index", value=f"{len(data)} bytes", remedy=REDO) from error
+        finally:
+            faiss.set_deserialization_loop_limit(before[0])
+            faiss.set_deserialization_vector_byte_limit(before[1])

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neuroconcepts_ray.retrieval.explain import Explanation
-from neuroconcepts_ray.retrieval.search import Hit, Shared
+from neuroconcepts_ray.retrieval.answer import Hit, Shared
 
 SHARED = 3
 """Shared concepts that are named beside a hit."""

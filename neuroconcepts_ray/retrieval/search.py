@@ -1,142 +1,113 @@
-"""The search service: like this image, or strong in this neuron; exact, filtered first, with reasons."""
+"""The search service: questions over one index; exact, filtered first, with reasons. A plain object, no server."""
 
-import bisect
-import difflib
-import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy import sparse
+from jaxtyping import Float64, Int64
 
+from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.naming.tables import Name, load_names
-from neuroconcepts_ray.retrieval.postings import Postings
-from neuroconcepts_ray.retrieval.tables import IMAGES, POSTINGS, Images
-
-TOP = 20
-
-Exclude = Literal["group", "study", "self", "none"]
-"""What may not be a hit: all of the query's patient (its study and itself included), its study, itself, or nothing."""
-
-_SMALL = 20_000
-"""Image ids among which a misspelt one is compared with each; beyond, with its neighbours in the alphabet."""
-
-
-def display_name(neuron: int, names: Mapping[int, Name]) -> str:
-    """What a neuron is called beside a number: its name if that held, otherwise honestly nothing."""
-    name = names.get(neuron)
-    return name.name if name else f"unnamed (neuron {neuron})"
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A neuron that query and hit share.
-
-    Attributes:
-        neuron: The neuron.
-        name: Its name, None if unnamed.
-        share: Its part of the score: q_j·d_j / (‖q‖ ‖d‖).
-    """
-
-    neuron: int
-    name: str | None
-    share: float
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One image that was found.
-
-    Attributes:
-        image_id: The image.
-        score: Cosine of the codes; for a neuron query, the activation.
-        view: Its view.
-        role: Its role.
-        shared: Why it was found, largest share first; the shares sum to the score.
-    """
-
-    image_id: str
-    score: float
-    view: str
-    role: str
-    shared: tuple[Shared, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        shared = [{"neuron": one.neuron, "name": one.name, "share": one.share} for one in self.shared]
-        return {
-            "image_id": self.image_id,
-            "score": self.score,
-            "view": self.view,
-            "role": self.role,
-            "shared": shared,
-        }
+from neuroconcepts_ray.retrieval.answer import Answer, Hit, answer, fold
+from neuroconcepts_ray.retrieval.changes import published
+from neuroconcepts_ray.retrieval.fetch import default_cache
+from neuroconcepts_ray.retrieval.index import Index
+from neuroconcepts_ray.retrieval.query import DEEPEST, TOP, Exclude, Query, resolve
+from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking
+from neuroconcepts_ray.retrieval.tables import IMAGE_ID
 
 
 class SearchService:
-    """Queries over one index.
+    """Questions over one index.
 
     Args:
-        postings: Opened postings.
-        images: What their rows stand for.
+        index: The opened index.
         names: Names by neuron.
     """
 
-    def __init__(self, postings: Postings, images: Images, names: Mapping[int, Name] | None = None) -> None:
-        self.postings = postings
-        self.images = images
+    def __init__(self, index: Index, names: Mapping[int, Name] | None = None) -> None:
+        self.index = index
         self.names = dict(names or {})
-        self._row = {image_id: row for row, image_id in enumerate(images.image_ids.tolist())}
 
     @classmethod
-    def open(cls, lake: Lake, index: Manifest, names: Manifest | None = None) -> "SearchService":
-        """Open a committed index, with the names of the same codes.
+    def open(
+        cls, lake: Lake, index: Manifest, names: Manifest | None = None, cache: Path | None = None
+    ) -> "SearchService":
+        """Open the newest state of an index, with the names of the same codes.
+
+        Args:
+            lake: The lake.
+            index: What the `index` stage made; what was added to it, removed or compacted since, counts.
+            names: Names of the same codes.
+            cache: Folder for what has been fetched and checked.
 
         Raises:
             InputError: The names were made from other codes, or a part is missing or damaged.
         """
-        if names is not None and names.inputs["codes"] != index.inputs["codes"]:
-            raise InputError(
-                "these names are of other codes than this index",
-                value=names.name,
-                limit=index.name,
-                remedy="Run `name` and `index` again",
-            )
-        images = Images.from_table(lake.table(index.part(IMAGES)))
-        postings = Postings.open(lake.read(index.part(POSTINGS)), rows=len(images), n=int(index.facts["neurons"]))
-        return cls(postings, images, load_names(lake, names) if names is not None else None)
+        check_names(index, names)
+        opened = published(lake, index).open(lake, cache or default_cache())
+        return cls(opened, load_names(lake, names) if names is not None else None)
 
-    @functools.cached_property
-    def codes(self) -> sparse.csr_array:
-        """The codes by image, turned back from the postings when first needed."""
-        return self.postings.codes()
+    def search(self, query: Query, given: Sequence[Example] = ()) -> Answer:
+        """Answer a question.
 
-    def row(self, image_id: str) -> int:
-        """The row of an image.
+        Args:
+            query: The question.
+            given: Further examples, such as an uploaded image's code.
 
         Raises:
-            InputError: The index does not have it; the closest ids are named.
+            InputError: An unknown image, concept or column.
+            ConfigError: Nothing to rank by, or a page too deep.
         """
-        try:
-            return self._row[image_id]
-        except KeyError:
-            close = ", ".join(self._closest(image_id))
-            raise InputError(
-                "the index does not have this image",
-                value=image_id,
-                remedy=f"Closest: {close}" if close else "The index is empty",
-            ) from None
+        examples = [*self.index.examples(query.like), *given]
+        ranking, filters = self.resolve(query, examples, self.index.examples(query.unlike))
+        self._check(filters)
+        found = self._found(query, ranking, filters)
+        return answer(found, ranking, self.index.statistics, self.names, offset=query.offset, top=query.top)
 
-    def code(self, image_id: str) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-        """The neurons that fire for an image, ascending, and their activations."""
-        row = self.row(image_id)
-        span = slice(self.codes.indptr[row], self.codes.indptr[row + 1])
-        return self.codes.indices[span], self.codes.data[span]
+    def resolve(
+        self, query: Query, examples: Sequence[Example], opposites: Sequence[Example]
+    ) -> tuple[Ranking, Filters]:
+        """What a query comes down to; see :func:`resolve`."""
+        weights, idf = self.index.weights(query.weighting), self.index.statistics.idf()
+        return resolve(query, examples, opposites, self.names, self.index.n, weights, idf)
+
+    def _found(self, query: Query, ranking: Ranking, filters: Filters) -> list[Found]:
+        depth = query.depth
+        found = self.index.search(ranking, query.weighting, filters, depth)
+        if query.fold is None:
+            return found
+        wanted, asked = depth, depth
+        while True:
+            kept = fold(found, query.fold)
+            if len(kept) >= wanted or len(found) < asked or asked == DEEPEST:
+                return kept
+            asked = min(DEEPEST, 2 * asked)
+            found = self.index.search(ranking, query.weighting, filters, asked)
+
+    def _check(self, filters: Filters) -> None:
+        """Refuse a value that no image has: a misspelt filter must not look like an empty archive."""
+        for column, values in filters.columns:
+            if column not in self.index.columns or column == IMAGE_ID:
+                continue  # the index itself refuses those
+            there = self.index.values(column)
+            unknown = sorted(values - set(there))
+            if unknown:
+                raise InputError(
+                    f"no image of the index has this {column}", value=unknown[0], limit=", ".join(there[:20])
+                )
+
+    def code(self, image_id: str) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+        """The neurons that fire for an image, ascending, and their activations.
+
+        Raises:
+            InputError: Unknown image.
+        """
+        (example,) = self.index.examples([image_id])
+        return example.neurons, example.values
 
     def like(
         self,
@@ -157,74 +128,35 @@ class SearchService:
             role: Only hits of this role.
 
         Raises:
-            InputError: Unknown image, view or role; ``top`` below 1.
+            InputError: Unknown image, view or role.
         """
-        row = self.row(image_id)
-        allowed = self._allowed(top, view, role)
-        if exclude != "none":
-            allowed[row] = False
-        if exclude in ("study", "group"):
-            allowed &= self.images.studies != self.images.studies[row]
-        if exclude == "group":
-            allowed &= self.images.groups != self.images.groups[row]
-        neurons, values = self.code(image_id)
-        rows, scores = self.postings.nearest(neurons, values, self.images.norms, top, allowed)
-        query = np.zeros(self.postings.n)
-        query[neurons] = values
-        return [
-            self._hit(hit, score, query * (1 / (self.images.norms[row] * self.images.norms[hit])))
-            for hit, score in zip(rows.tolist(), scores.tolist(), strict=True)
-        ]
+        query = {"like": [image_id], "top": top, "exclude": exclude, "where": _where(view=view, role=role)}
+        return list(self.search(validate(Query, query)).hits)
 
     def neuron(self, j: int, *, top: int = TOP, view: str | None = None, role: str | None = None) -> list[Hit]:
         """The images in which a neuron is strongest.
 
         Raises:
-            InputError: No such neuron; unknown view or role; ``top`` below 1.
+            InputError: No such neuron; unknown view or role.
         """
-        if not 0 <= j < self.postings.n:
-            raise InputError("the space has no such neuron", value=j, limit=f"0…{self.postings.n - 1}")
-        rows, scores = self.postings.strongest(j, top, self._allowed(top, view, role))
-        only = np.zeros(self.postings.n)
-        only[j] = 1.0
-        return [self._hit(hit, score, only) for hit, score in zip(rows.tolist(), scores.tolist(), strict=True)]
+        query = {"any_of": [j], "top": top, "where": _where(view=view, role=role)}
+        return list(self.search(validate(Query, query)).hits)
 
-    def _allowed(self, top: int, view: str | None, role: str | None) -> Bool[np.ndarray, " m"]:
-        if top < 1:
-            raise InputError("top must be at least 1", value=top)
-        allowed = np.ones(len(self.images), dtype=bool)
-        for what, wanted, column in (("view", view, self.images.views), ("role", role, self.images.roles)):
-            if wanted is None:
-                continue
-            mask = column == wanted
-            if not mask.any():
-                there = ", ".join(sorted(set(column.tolist())))
-                raise InputError(f"no image of the index has this {what}", value=wanted, limit=there)
-            allowed &= mask
-        return allowed
 
-    def _hit(self, row: int, score: float, weights: Float[np.ndarray, " n"]) -> Hit:
-        span = slice(self.codes.indptr[row], self.codes.indptr[row + 1])
-        neurons = self.codes.indices[span]
-        shares = weights[neurons] * self.codes.data[span]
-        kept = np.flatnonzero(shares)
-        kept = kept[np.lexsort((neurons[kept], -np.abs(shares[kept])))]
-        shared = tuple(
-            Shared(
-                int(neurons[at]), name.name if (name := self.names.get(int(neurons[at]))) else None, float(shares[at])
-            )
-            for at in kept
+def check_names(index: Manifest, names: Manifest | None) -> None:
+    """Refuse names of other codes than the index.
+
+    Raises:
+        InputError: They do not belong together.
+    """
+    if names is not None and names.inputs["codes"] != index.inputs["codes"]:
+        raise InputError(
+            "these names are of other codes than this index",
+            value=names.name,
+            limit=index.name,
+            remedy="Run `name` and `index` again",
         )
-        images = self.images
-        return Hit(str(images.image_ids[row]), score, str(images.views[row]), str(images.roles[row]), shared)
 
-    def _closest(self, image_id: str) -> list[str]:
-        known = self._sorted
-        if len(known) > _SMALL:
-            at = bisect.bisect(known, image_id)
-            known = known[max(0, at - 50) : at + 50]
-        return difflib.get_close_matches(image_id, known, n=3, cutoff=0.0)
 
-    @functools.cached_property
-    def _sorted(self) -> list[str]:
-        return sorted(self._row)
+def _where(**columns: str | None) -> dict[str, list[str]]:
+    return {name: [value] for name, value in columns.items() if value is not None}

@@ -1,53 +1,145 @@
-"""The image table of an index: what a row number of the postings stands for."""
+"""The image table of a segment: what a row number of the postings stands for, and what can be filtered by.
 
-from dataclasses import dataclass
+Rows are in ascending order of image_id: ties of scores fall the same way however the archive was cut into segments,
+and an image is found by halving. Columns are read when they are first asked for.
+"""
+
+import functools
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Shaped
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int32
 
-POSTINGS = "postings.faiss"
-IMAGES = "images.parquet"
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.retrieval.postings import REDO
 
-SCHEMA = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("image_id", "study", "group", "view", "role")]
-    + [pa.field("norm", pa.float64(), nullable=False)]
-)
-"""Rows are in the order of the postings' ids; ``norm`` is the Euclidean length of the image's code."""
+IMAGE_ID = "image_id"
+
+LABEL = "label:"
+"""Prefix of the label columns: "1" present, "0" absent, empty where masked."""
+
+REQUIRED = (IMAGE_ID, "study", "group", "view", "role")
 
 
-@dataclass(frozen=True)
+def images_table(rows: pa.Table) -> pa.Table:
+    """A catalog's rows as a segment keeps them: text columns, sorted by image_id; masked labels are empty.
+
+    Args:
+        rows: At least the columns of ``REQUIRED``; all others can be filtered by.
+    """
+    columns = {name: pc.fill_null(rows[name].cast(pa.string()), "") for name in rows.column_names}
+    table = pa.table({name: column.combine_chunks() for name, column in columns.items()})
+    return table.take(pc.sort_indices(table[IMAGE_ID]))
+
+
 class Images:
-    """The images of an index, in row order.
+    """The images of a segment, in row order.
 
-    Attributes:
-        image_ids: One per image.
-        studies: Keyed hash of the study.
-        groups: Keyed hash of the patient.
-        views: Such as ``AP``.
-        roles: One of fit, probe, select, verify, test.
-        norms: Length of the code.
+    Args:
+        source: A Parquet file of :func:`images_table`, or its bytes.
+        rows: Images that it must be about.
+
+    Raises:
+        InputError: The file is no such table.
     """
 
-    image_ids: Shaped[np.ndarray, " m"]
-    studies: Shaped[np.ndarray, " m"]
-    groups: Shaped[np.ndarray, " m"]
-    views: Shaped[np.ndarray, " m"]
-    roles: Shaped[np.ndarray, " m"]
-    norms: Float[np.ndarray, " m"]
+    def __init__(self, source: bytes | Path, rows: int) -> None:
+        self._source = source
+        try:
+            head = pq.read_metadata(self._open())
+            schema, found = head.schema, head.num_rows
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError("this is no table of images", remedy=REDO) from error
+        self.columns: tuple[str, ...] = tuple(schema.names)
+        missing = [name for name in REQUIRED if name not in self.columns]
+        if missing or found != rows:
+            raise InputError(
+                "the table of images is not that of these codes", value=f"{found} rows", limit=rows, remedy=REDO
+            )
+        self._rows = rows
+        self._dictionaries: dict[str, tuple[Int32[np.ndarray, " m"], list[str]]] = {}
+        self._orders: dict[str, tuple[Int32[np.ndarray, " m"], Int32[np.ndarray, " v"], dict[str, int]]] = {}
 
     def __len__(self) -> int:
-        return len(self.image_ids)
+        return self._rows
 
-    def to_table(self) -> pa.Table:
-        """As the index keeps it."""
-        columns = (self.image_ids, self.studies, self.groups, self.views, self.roles)
-        return pa.table([*(pa.array(column.tolist(), pa.string()) for column in columns), self.norms], schema=SCHEMA)
+    @functools.cached_property
+    def ids(self) -> pa.Array:
+        """image_id of each row, ascending."""
+        array = self._read(IMAGE_ID).combine_chunks()
+        return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
 
-    @classmethod
-    def from_table(cls, table: pa.Table) -> "Images":
-        """Read back :meth:`to_table`."""
-        ids, studies, groups, views, roles = (
-            np.array(table[name].to_pylist(), dtype=np.str_) for name in SCHEMA.names[:5]
-        )
-        return cls(ids, studies, groups, views, roles, table["norm"].to_numpy())
+    def table(self) -> pa.Table:
+        """All columns."""
+        return pq.read_table(self._open())
+
+    def _place(self, image_id: str) -> int:
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self.ids[middle].as_py() < image_id:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def find(self, image_id: str) -> int | None:
+        """The row of an image, or None."""
+        at = self._place(image_id)
+        return at if at < len(self) and self.ids[at].as_py() == image_id else None
+
+    def near(self, image_id: str, count: int = 50) -> list[str]:
+        """Ids around the place where an id would stand: where a misspelt one is looked for."""
+        at = self._place(image_id)
+        ids: list[str] = self.ids[max(0, at - count) : at + count].to_pylist()
+        return ids
+
+    def values(self, column: str) -> list[str]:
+        """The values that occur in a column, sorted."""
+        return sorted(self._dictionary(column)[1])
+
+    def value(self, column: str, row: int) -> str:
+        """One value."""
+        codes, words = self._dictionary(column)
+        return words[int(codes[row])]
+
+    def rows(self, column: str, value: str) -> Int32[np.ndarray, " r"]:
+        """The rows with a value, ascending."""
+        order, starts, place = self._order(column)
+        at = place.get(value)
+        return order[:0] if at is None else order[starts[at] : starts[at + 1]]
+
+    def mask(self, column: str, values: frozenset[str]) -> Bool[np.ndarray, " m"]:
+        """Whether each row has one of the values."""
+        codes, words = self._dictionary(column)
+        wanted = np.array([word in values for word in words], dtype=bool)
+        found: Bool[np.ndarray, " m"] = wanted[codes] if len(wanted) else np.zeros(len(self), bool)
+        return found
+
+    def _read(self, column: str) -> pa.ChunkedArray:
+        return pq.read_table(self._open(), columns=[column])[column]
+
+    def _open(self) -> pa.BufferReader | pa.MemoryMappedFile:
+        if isinstance(self._source, bytes):
+            return pa.BufferReader(self._source)
+        return pa.memory_map(str(self._source))
+
+    def _dictionary(self, column: str) -> tuple[Int32[np.ndarray, " m"], list[str]]:
+        if column not in self._dictionaries:
+            encoded = self._read(column).combine_chunks().dictionary_encode()
+            if isinstance(encoded, pa.ChunkedArray):
+                encoded = encoded.unify_dictionaries().combine_chunks()
+            codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+            self._dictionaries[column] = codes, encoded.dictionary.to_pylist()
+        return self._dictionaries[column]
+
+    def _order(self, column: str) -> tuple[Int32[np.ndarray, " m"], Int32[np.ndarray, " v"], dict[str, int]]:
+        if column not in self._orders:
+            codes, words = self._dictionary(column)
+            order = np.argsort(codes, kind="stable").astype(np.int32)
+            starts = np.searchsorted(codes[order], np.arange(len(words) + 1)).astype(np.int32)
+            self._orders[column] = order, starts, {word: code for code, word in enumerate(words)}
+        return self._orders[column]

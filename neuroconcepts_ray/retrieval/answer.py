@@ -1,0 +1,161 @@
+"""Answers: hits with their reasons, folded and paged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from neuroconcepts_ray.naming.tables import Name
+from neuroconcepts_ray.retrieval.ranking import Found, Ranking, Statistics
+
+
+def display_name(neuron: int, names: Mapping[int, Name]) -> str:
+    """What a neuron is called beside a number: its name if that held, otherwise honestly nothing."""
+    name = names.get(neuron)
+    return name.name if name else f"unnamed (neuron {neuron})"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A neuron that query and hit share.
+
+    Attributes:
+        neuron: The neuron.
+        name: Its name, None if unnamed.
+        share: Its part of the score.
+    """
+
+    neuron: int
+    name: str | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One image that was found.
+
+    Attributes:
+        image_id: The image.
+        score: Cosine of the codes; of a query by concepts alone, the weighted sum of activations.
+        metadata: Its columns, ``view`` and ``role`` among them.
+        shared: Why it was found, largest share first; the shares sum to the score.
+        folded: Near-duplicates of it that would have been hits themselves, best first.
+    """
+
+    image_id: str
+    score: float
+    metadata: Mapping[str, str]
+    shared: tuple[Shared, ...]
+    folded: tuple[str, ...] = ()
+
+    @property
+    def view(self) -> str:
+        """Its view."""
+        return self.metadata.get("view", "")
+
+    @property
+    def role(self) -> str:
+        """Its role."""
+        return self.metadata.get("role", "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        shared = [{"neuron": one.neuron, "name": one.name, "share": one.share} for one in self.shared]
+        plain: dict[str, Any] = {"image_id": self.image_id, "score": self.score, **self.metadata, "shared": shared}
+        return plain | ({"folded": list(self.folded)} if self.folded else {})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query gave.
+
+    Attributes:
+        hits: Best first.
+        kind: What the score is: ``cosine``, ``sum`` or ``bm25``.
+        asked: Weight of each neuron that scored, as the query was understood.
+        partial: Whether a shard did not answer in time, so that better hits may be missing.
+        missing: The shards that did not.
+    """
+
+    hits: tuple[Hit, ...]
+    kind: str
+    asked: Mapping[int, float]
+    partial: bool = False
+    missing: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "kind": self.kind,
+            "asked": {str(j): w for j, w in self.asked.items()},
+            "partial": self.partial,
+            "missing": list(self.missing),
+            "hits": [hit.to_dict() for hit in self.hits],
+        }
+
+
+def answer(
+    found: Sequence[Found],
+    ranking: Ranking,
+    statistics: Statistics,
+    names: Mapping[int, Name],
+    *,
+    offset: int = 0,
+    top: int,
+    missing: Sequence[str] = (),
+) -> Answer:
+    """Hits of a page with their reasons.
+
+    Args:
+        found: What the segments found, best first, folded already where it shall be.
+        ranking: What was ranked by.
+        statistics: Counts of the index.
+        names: Names by neuron.
+        offset: Hits before the page.
+        top: Hits on the page.
+        missing: Shards that did not answer.
+    """
+    hits = tuple(_hit(one, ranking, statistics, names) for one in found[offset : offset + top])
+    asked = dict(zip(ranking.neurons.tolist(), ranking.weights.tolist(), strict=True))
+    return Answer(hits, ranking.kind, asked, bool(missing), tuple(missing))
+
+
+def _hit(one: Found, ranking: Ranking, statistics: Statistics, names: Mapping[int, Name]) -> Hit:
+    _, mine, theirs = np.intersect1d(ranking.neurons, one.neurons, assume_unique=True, return_indices=True)
+    neurons, z = one.neurons[theirs], one.values[theirs]
+    shares = ranking.weights[mine] * z
+    if ranking.kind == "cosine":
+        shares = shares / one.norm
+    elif ranking.kind == "bm25":
+        mean = max(statistics.postings / max(1, statistics.images), 1e-9)
+        length = ranking.k1 * (1 - ranking.b + ranking.b * len(one.neurons) / mean)
+        shares = shares * (ranking.k1 + 1) / (z + length)
+    order = np.lexsort((neurons, -np.abs(shares)))
+    shared = tuple(
+        Shared(int(neurons[at]), held.name if (held := names.get(int(neurons[at]))) else None, float(shares[at]))
+        for at in order.tolist()
+    )
+    return Hit(one.image_id, one.score, one.metadata, shared, one.folded)
+
+
+def fold(found: Sequence[Found], least: float) -> list[Found]:
+    """Fold near-duplicates into the best of them.
+
+    Args:
+        found: Best first.
+        least: Cosine of two codes from which on they are of one film.
+    """
+    kept: list[Found] = []
+    units: list[np.ndarray] = []
+    n = 1 + max((int(one.neurons[-1]) for one in found if len(one.neurons)), default=0)
+    for one in found:
+        unit = np.zeros(n)
+        unit[one.neurons] = one.values / max(float(np.sqrt(np.square(one.values).sum())), 1e-300)
+        like = [at for at, other in enumerate(units) if float(unit @ other) >= least - 1e-12]
+        if like:
+            kept[like[0]] = replace(kept[like[0]], folded=(*kept[like[0]].folded, one.image_id))
+        else:
+            kept.append(one)
+            units.append(unit)
+    return kept

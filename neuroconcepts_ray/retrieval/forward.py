@@ -1,0 +1,119 @@
+"""Forward codes: each image's code as it is, for scoring again, for explaining, and for queries by image."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64, Integer, Shaped
+from safetensors.numpy import save
+from scipy import sparse
+
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.retrieval.postings import REDO
+
+_DTYPES = {"U16": np.uint16, "U32": np.uint32, "I64": np.int64, "F32": np.float32, "F64": np.float64}
+
+_FIELDS = ("indptr", "neurons", "norms", "sizes", "values")
+
+
+def build(codes: sparse.csr_array) -> bytes:
+    """The bytes of a safetensors file over the codes; equal codes, equal bytes.
+
+    It holds ``indptr`` [m + 1], ``neurons`` (uint16 below 65,536 neurons, else uint32; ascending in each row),
+    ``values``, ``norms`` ‖z_i‖ [m] in float64, and ``sizes`` [n], how many images each neuron fires in.
+
+    Args:
+        codes: [m, n].
+    """
+    codes = sparse.csr_array(codes, copy=True)
+    codes.sort_indices()
+    codes.eliminate_zeros()
+    wide = codes.data.astype(np.float64)
+    # One row at a time, so that a norm's rounding does not depend on the rows before it.
+    rows = np.repeat(np.arange(codes.shape[0]), np.diff(codes.indptr))
+    norms = np.sqrt(np.bincount(rows, wide * wide, minlength=codes.shape[0]))
+    return save(
+        {
+            "indptr": codes.indptr.astype(np.int64),
+            "neurons": codes.indices.astype(np.uint16 if codes.shape[1] <= 1 << 16 else np.uint32),
+            "values": codes.data.astype(np.float32),
+            "norms": norms,
+            "sizes": np.bincount(codes.indices, minlength=codes.shape[1]).astype(np.int64),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Opened forward codes.
+
+    Attributes:
+        indptr: Where each row begins.
+        neurons: Neurons that fire, ascending in each row.
+        values: Their activations.
+        norms: ‖z_i‖.
+        sizes: Images that each neuron fires in.
+    """
+
+    indptr: Int64[np.ndarray, " m1"]
+    neurons: Integer[np.ndarray, " z"]
+    values: Float32[np.ndarray, " z"]
+    norms: Float64[np.ndarray, " m"]
+    sizes: Int64[np.ndarray, " n"]
+
+    @classmethod
+    def open(cls, source: bytes | Path, *, n: int) -> "Forward":
+        """Open a file whose digest has been checked; a path is mapped, not read.
+
+        Args:
+            source: What :func:`build` made, or the file that holds it.
+            n: Neurons that it must be about.
+
+        Raises:
+            InputError: The bytes are no forward codes, or those of another space.
+        """
+        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.asarray(np.memmap(source, mode="r"))
+        try:
+            found = _tensors(data)
+            opened = cls(*(found[name] for name in ("indptr", "neurons", "values", "norms", "sizes")))
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise InputError("these are no forward codes", value=f"{len(data)} bytes", remedy=REDO) from error
+        if len(opened.sizes) != n:
+            raise InputError(
+                "the forward codes are of another space", value=f"{len(opened.sizes)} neurons", limit=n, remedy=REDO
+            )
+        if len(opened.indptr) != len(opened.norms) + 1 or not len(opened.neurons) == len(opened.values) == int(
+            opened.indptr[-1]
+        ) == int(opened.sizes.sum()):
+            raise InputError("the forward codes contradict themselves", remedy=REDO)
+        return opened
+
+    def __len__(self) -> int:
+        return len(self.norms)
+
+    def code(self, row: int) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, " k"]]:
+        """The neurons that fire in a row, ascending, and their activations."""
+        span = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
+        return self.neurons[span].astype(np.int64), np.array(self.values[span])
+
+    def matrix(self) -> sparse.csr_array:
+        """All codes, [m, n]."""
+        shape = (len(self), len(self.sizes))
+        return sparse.csr_array((self.values, self.neurons.astype(np.int64), self.indptr), shape=shape)
+
+
+def _tensors(data: Shaped[np.ndarray, " b"]) -> dict[str, Shaped[np.ndarray, " _"]]:
+    """The tensors of a safetensors file as views: the library copies, and a mapped index must not."""
+    length = int(data[:8].view(np.uint64)[0])
+    if length > len(data) - 8:
+        raise ValueError("the header is longer than the file")
+    header = json.loads(bytes(data[8 : 8 + length]))
+    body = data[8 + length :]
+    found = {}
+    for name in _FIELDS:
+        begin, end = header[name]["data_offsets"]
+        if not 0 <= begin <= end <= len(body):
+            raise ValueError("a tensor lies outside the file")
+        found[name] = body[begin:end].view(_DTYPES[header[name]["dtype"]])
+    return found

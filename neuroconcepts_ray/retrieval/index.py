@@ -1,0 +1,139 @@
+"""An opened index: segments that answer as one, whole or as the shard of a larger one."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking, Statistics, Weighting, Weights, merge
+from neuroconcepts_ray.retrieval.segment import Segment
+from neuroconcepts_ray.retrieval.tables import IMAGE_ID
+
+
+class Backend(Protocol):
+    """What answers rankings: an index here, or a router over the shards of one."""
+
+    statistics: Statistics
+
+    def examples(self, image_ids: Sequence[str]) -> list[Example]:
+        """The codes of images; InputError for one that the index does not have."""
+
+    def search(self, ranking: Ranking, weighting: Weighting, filters: Filters, top: int) -> list[Found]:
+        """The best of all allowed images."""
+
+
+class Index:
+    """Segments, searched one after the other and merged.
+
+    Args:
+        segments: Opened segments, of one space.
+        statistics: Counts over the live images of the whole index, of which these segments may be a shard.
+    """
+
+    def __init__(self, segments: Sequence[Segment], statistics: Statistics) -> None:
+        self.segments = list(segments)
+        self.statistics = statistics
+        self._weights: dict[Weighting, Weights] = {}
+
+    def __len__(self) -> int:
+        return sum(len(segment) - len(segment.removed) for segment in self.segments)
+
+    @property
+    def n(self) -> int:
+        """Number of neurons."""
+        return len(self.statistics.frequency)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that every segment has, so that all can be filtered by them."""
+        if not self.segments:
+            return ()
+        shared = set.intersection(*(set(segment.images.columns) for segment in self.segments))
+        return tuple(name for name in self.segments[0].images.columns if name in shared)
+
+    def values(self, column: str) -> list[str]:
+        """The values that occur in a column, sorted."""
+        return sorted({value for segment in self.segments for value in segment.images.values(column)})
+
+    def find(self, image_id: str) -> Example | None:
+        """The code of an image that still stands, or None."""
+        for segment in self.segments:
+            row = segment.find(image_id)
+            if row is not None:
+                neurons, values = segment.forward.code(row)
+                study, group = (segment.images.value(name, row) for name in ("study", "group"))
+                return Example(image_id, neurons, values.astype(np.float64), study, group)
+        return None
+
+    def examples(self, image_ids: Sequence[str]) -> list[Example]:
+        """The codes of images.
+
+        Raises:
+            InputError: The index does not have one; the closest ids are named.
+        """
+        found = []
+        for image_id in image_ids:
+            example = self.find(image_id)
+            if example is None:
+                raise unknown_image(image_id, self.close(image_id))
+            found.append(example)
+        return found
+
+    def close(self, image_id: str) -> list[str]:
+        """The ids most like a misspelt one, among those near it in the alphabet."""
+        near = [one for segment in self.segments for one in segment.images.near(image_id) if segment.find(one) is not None]
+        return difflib.get_close_matches(image_id, near, n=3, cutoff=0.0)
+
+    def weights(self, weighting: Weighting) -> Weights:
+        """The weights of a weighting over the whole index, made once."""
+        if weighting not in self._weights:
+            self._weights[weighting] = Weights.of(self.statistics, weighting)
+        return self._weights[weighting]
+
+    def search(self, ranking: Ranking, weighting: Weighting, filters: Filters, top: int) -> list[Found]:
+        """The best ``top`` of all allowed images: by score, ties by image_id.
+
+        Args:
+            ranking: What scores.
+            weighting: How neurons weigh.
+            filters: Who may be a hit.
+            top: Most hits.
+
+        Raises:
+            InputError: A filter on a column that the index does not have.
+        """
+        weights = self.weights(weighting)
+        unknown = [n for n in (*dict(filters.columns), *filters.show) if n not in self.columns or n == IMAGE_ID]
+        if unknown and self.segments:
+            shown = ", ".join(name for name in self.columns if name not in (IMAGE_ID, "study", "group"))
+            raise InputError("the images have no such column", value=unknown[0], limit=shown)
+        return merge([self._segment(one, ranking, weights, filters, top) for one in self.segments], top)
+
+    def _segment(
+        self, segment: Segment, ranking: Ranking, weights: Weights, filters: Filters, top: int
+    ) -> list[Found]:
+        rows, scores = segment.search(ranking, weights, top, segment.allowed(filters), segment.barred(filters))
+        norms = segment.norms(weights)
+        found = []
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+            neurons, values = segment.forward.code(row)
+            found.append(
+                Found(
+                    image_id=segment.images.ids[row].as_py(),
+                    score=score,
+                    neurons=neurons,
+                    values=values.astype(np.float64),
+                    norm=float(norms[row]),
+                    metadata={name: segment.images.value(name, row) for name in filters.show},
+                    group=segment.images.value("group", row),
+                )
+            )
+        return found
+
+
+def unknown_image(image_id: str, close: Sequence[str]) -> InputError:
+    """The error of an image that the index does not have."""
+    remedy = f"Closest: {', '.join(close)}" if close else "The index is empty"
+    return InputError("the index does not have this image", value=image_id, remedy=remedy)

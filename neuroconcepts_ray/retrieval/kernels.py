@@ -1,0 +1,289 @@
+"""The inner loops of search, compiled by numba: one pass over postings, one over the accumulators, nothing allocated.
+
+Postings arrive as ``words``: the FAISS file's lists as 32-bit words. List j begins at word ``starts[j]`` with its
+``sizes[j]`` float32 activations, followed by as many int64 rows, of which the low word is read (rows < 2³¹).
+
+The accumulators are float32, for the pass is bound by memory; what they select is scored again in float64 from the
+forward codes, so that float32 decides only who is looked at, never who wins (:func:`select` keeps all within ε).
+"""
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+CHUNK = 256
+"""Accumulators whose maximum is taken together, in vector registers, before any is looked at alone."""
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def accumulate(words, values, starts, sizes, neurons, weights, score):
+    """score[i] += Σ_j w_j z_ij over the lists of ``neurons``, in their order: equal for equal lists."""
+    for t in range(len(neurons)):
+        first = starts[neurons[t]]
+        m = sizes[neurons[t]]
+        v = values[first : first + m]
+        r = words[first + m : first + 3 * m]
+        w = weights[t]
+        whole = m - m % 8
+        # Eight at a time: a list never names a row twice, which the compiler cannot know.
+        for p in range(0, whole, 8):
+            a, b, c, d = r[2 * p], r[2 * p + 2], r[2 * p + 4], r[2 * p + 6]
+            e, f, g, h = r[2 * p + 8], r[2 * p + 10], r[2 * p + 12], r[2 * p + 14]
+            sa, sb = score[a] + w * v[p], score[b] + w * v[p + 1]
+            sc, sd = score[c] + w * v[p + 2], score[d] + w * v[p + 3]
+            se, sf = score[e] + w * v[p + 4], score[f] + w * v[p + 5]
+            sg, sh = score[g] + w * v[p + 6], score[h] + w * v[p + 7]
+            score[a], score[b], score[c], score[d] = sa, sb, sc, sd
+            score[e], score[f], score[g], score[h] = se, sf, sg, sh
+        for p in range(whole, m):
+            score[r[2 * p]] += w * v[p]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def accumulate_bm25(words, values, starts, sizes, neurons, weights, length, k1, score):
+    """score[i] += Σ_j w_j z_ij (k₁ + 1) / (z_ij + K_i), with ``length`` K_i = k₁ (1 − b + b |d_i| / mean |d|)."""
+    for t in range(len(neurons)):
+        first = starts[neurons[t]]
+        m = sizes[neurons[t]]
+        v = values[first : first + m]
+        r = words[first + m : first + 3 * m]
+        for p in range(m):
+            row = r[2 * p]
+            z = v[p]
+            score[row] += weights[t] * z * (k1 + np.float32(1)) / (z + length[row])
+
+
+@njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "nsz"})
+@no_type_check
+def peaks(score, gate, peak):
+    """The largest gated score of each chunk of rows; gates are 0 where a filter bars a row, so never above 0 there."""
+    for c in range(len(peak)):
+        first = c * CHUNK
+        last = min(first + CHUNK, len(score))
+        top = np.float32(0)
+        if last - first == CHUNK:
+            for i in range(CHUNK):
+                x = score[first + i] * gate[first + i]
+                top = x if x > top else top
+        else:
+            for i in range(first, last):
+                x = score[i] * gate[i]
+                top = x if x > top else top
+        peak[c] = top
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def select(score, gate, peak, top, epsilon, best):
+    """Rows whose gated score could be among the ``top`` largest, given that each may be off by ε; ascending.
+
+    ``best`` is scratch for ``top`` floats. Returns fewer than ``top`` where fewer are above 0.
+    """
+    count = 0
+    threshold = np.float32(0)
+    for c in range(len(peak)):
+        if peak[c] <= threshold:
+            continue
+        for i in range(c * CHUNK, min((c + 1) * CHUNK, len(score))):
+            x = score[i] * gate[i]
+            if x > threshold:
+                at = count if count < top else top - 1
+                count = min(count + 1, top)
+                while at > 0 and best[at - 1] < x:
+                    best[at] = best[at - 1]
+                    at -= 1
+                best[at] = x
+                if count == top:
+                    threshold = best[top - 1]
+    floor = max(threshold - 2 * epsilon, np.float32(0))
+    found = 0
+    for attempt in range(2):
+        if attempt == 1:
+            rows = np.empty(found, np.int64)
+            found = 0
+        for c in range(len(peak)):
+            if peak[c] > floor or (peak[c] == floor and floor > 0):
+                for i in range(c * CHUNK, min((c + 1) * CHUNK, len(score))):
+                    x = score[i] * gate[i]
+                    if x > floor or (x == floor and floor > 0):
+                        if attempt == 1:
+                            rows[found] = i
+                        found += 1
+    return rows
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def rescore(rows, indptr, forward_neurons, forward_values, query, out):
+    """out[r] = Σ_j q_j z_ij in float64, in ascending order of neurons, from the forward codes of ``rows``."""
+    for r in range(len(rows)):
+        total = 0.0
+        for p in range(indptr[rows[r]], indptr[rows[r] + 1]):
+            total += query[forward_neurons[p]] * np.float64(forward_values[p])
+        out[r] = total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def rescore_bm25(rows, indptr, forward_neurons, forward_values, query, length, k1, out):
+    """:func:`accumulate_bm25` in float64 for ``rows``."""
+    for r in range(len(rows)):
+        total = 0.0
+        for p in range(indptr[rows[r]], indptr[rows[r] + 1]):
+            z = np.float64(forward_values[p])
+            weight = query[forward_neurons[p]]
+            if weight != 0:
+                total += weight * z * (k1 + 1) / (z + length[rows[r]])
+        out[r] = total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def weighted_norms(indptr, forward_neurons, forward_values, weights, out):
+    """out[i] = ‖ω ∘ z_i‖ in float64."""
+    for i in range(len(out)):
+        total = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            x = weights[forward_neurons[p]] * np.float64(forward_values[p])
+            total += x * x
+        out[i] = np.sqrt(total)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def strongest(words, values, start, size, gate, top, best):
+    """Rows of one list, ascending, that could be among its ``top`` largest activations where the gate is open.
+
+    All that tie with the last place are returned. ``best`` is scratch for ``top`` floats.
+    """
+    count = 0
+    threshold = np.float32(-np.inf)
+    v = values[start : start + size]
+    r = words[start + size : start + 3 * size]
+    for p in range(size):
+        x = v[p]
+        if x > threshold and gate[r[2 * p]] > 0:
+            at = count if count < top else top - 1
+            count = min(count + 1, top)
+            while at > 0 and best[at - 1] < x:
+                best[at] = best[at - 1]
+                at -= 1
+            best[at] = x
+            if count == top:
+                threshold = best[top - 1]
+    found = 0
+    for p in range(size):
+        if v[p] >= threshold and gate[r[2 * p]] > 0:
+            found += 1
+    rows = np.empty(found, np.int64)
+    found = 0
+    for p in range(size):
+        if v[p] >= threshold and gate[r[2 * p]] > 0:
+            rows[found] = r[2 * p]
+            found += 1
+    return rows
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def tally(words, values, starts, sizes, wanted, least, barred, below, marks):
+    """marks[i] += 1 for each ``wanted`` list that fires in row i with its ``least``; += 100 for each ``barred`` one."""
+    for t in range(len(wanted) + len(barred)):
+        j = wanted[t] if t < len(wanted) else barred[t - len(wanted)]
+        bound = least[t] if t < len(wanted) else below[t - len(wanted)]
+        step = np.uint16(1 if t < len(wanted) else 100)
+        first = starts[j]
+        m = sizes[j]
+        v = values[first : first + m]
+        r = words[first + m : first + 3 * m]
+        for p in range(m):
+            marks[r[2 * p]] += step if v[p] >= bound else np.uint16(0)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def strongest_together(words, start, size, marks, want, score, gate, top, epsilon, best):
+    """Rows of one list with exactly ``want`` marks whose score could be among the ``top`` largest, each within ε."""
+    r = words[start + size : start + 3 * size]
+    count = 0
+    threshold = score.dtype.type(-np.inf)
+    for p in range(size):
+        row = r[2 * p]
+        x = score[row]
+        if marks[row] == want and x > threshold and gate[row] > 0:
+            at = count if count < top else top - 1
+            count = min(count + 1, top)
+            while at > 0 and best[at - 1] < x:
+                best[at] = best[at - 1]
+                at -= 1
+            best[at] = x
+            if count == top:
+                threshold = best[top - 1]
+    threshold -= 2 * epsilon
+    rows = np.empty(size, np.int64)
+    found = 0
+    for p in range(size):
+        row = r[2 * p]
+        if marks[row] == want and score[row] >= threshold and gate[row] > 0:
+            rows[found] = row
+            found += 1
+    return rows[:found]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _at_or_after(words, rows_at, first, size, row):
+    """The first entry of a list, from ``first`` on, whose row is not below ``row``: galloping, then halving."""
+    step = 1
+    high = first
+    while high < size and words[rows_at + 2 * high] < row:
+        first = high + 1
+        high += step
+        step *= 2
+    high = min(high, size)
+    while first < high:
+        middle = (first + high) // 2
+        if words[rows_at + 2 * middle] < row:
+            first = middle + 1
+        else:
+            high = middle
+    return first
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def matching(words, values, starts, sizes, wanted, least, barred, below, gate):
+    """Rows that fire in every ``wanted`` list with its ``least`` or more, and in no ``barred`` one with its ``below``.
+
+    The shortest wanted list leads, the others are galloped through. Rows come ascending; only open gates count.
+    """
+    lead = wanted[0]
+    for t in range(1, len(wanted)):
+        if sizes[wanted[t]] < sizes[lead]:
+            lead = wanted[t]
+    lists = np.concatenate((wanted, barred))
+    bounds = np.concatenate((least, below))
+    place = np.zeros(len(lists), np.int64)
+    found = np.empty(sizes[lead], np.int64)
+    count = 0
+    for p in range(sizes[lead]):
+        row = words[starts[lead] + sizes[lead] + 2 * p]
+        if gate[row] <= 0:
+            continue
+        kept = True
+        for t in range(len(lists)):
+            j = lists[t]
+            rows_at = starts[j] + sizes[j]
+            at = _at_or_after(words, rows_at, place[t], sizes[j], row)
+            place[t] = at
+            fires = at < sizes[j] and words[rows_at + 2 * at] == row and values[starts[j] + at] >= bounds[t]
+            if fires != (t < len(wanted)):
+                kept = False
+                break
+        if kept:
+            found[count] = row
+            count += 1
+    return found[:count]
