@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neuroconcepts_ray.catalog.tables import load_catalog
+from neuroconcepts_ray.catalog.tables import load_catalog, positions
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -13,7 +13,6 @@ from neuroconcepts_ray.neurons.tables import load_codes
 from neuroconcepts_ray.retrieval import faiss_guard, postings
 from neuroconcepts_ray.retrieval.config import IndexConfig, plan
 from neuroconcepts_ray.retrieval.tables import IMAGES, POSTINGS, Images
-from neuroconcepts_ray.sae.rows import positions
 
 
 def run(
