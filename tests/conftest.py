@@ -65,6 +65,8 @@ class Cluster:
         command = [ray, "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=4", "--num-gpus=0"]
         command += [f"--port={self.port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+        # Ports of the system's choice: two runs on one machine must not meet.
+        command += ["--min-worker-port=0", "--max-worker-port=0", f"--ray-client-server-port={free_port()}"]
         command += [f"--dashboard-port={self.dashboard}", f"--temp-dir={folder}", "--object-store-memory=1000000000"]
         self.log = (folder / "head.log").open("wb")
         # A job's entry point `python` is looked up on the path of the head that starts it.
