@@ -41,6 +41,13 @@ def needs(condition: bool, reason: str) -> None:
         pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need the cluster; `make test` runs them beside the others (see Makefile)."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real films beside the project; a test that needs them skips where they are absent."""
