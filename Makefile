@@ -5,13 +5,30 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+# A failing test fails the pipe that names its lane.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+.PHONY: demo test lint clean lane-chain lane-plain lane-docs
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
 
-test: $(STAMP) lint
-	$(PY) -m pytest
+# Two lanes, because what runs on Ray mostly waits for one process after another to start; each lane has a cluster of
+# its own. `$(PY) -m pytest` alone runs the same tests one by one.
+test: $(STAMP)
+	$(MAKE) --no-print-directory --jobs=2 lane-chain lint lane-plain lane-docs
+
+LANE = $(PY) -m pytest -p no:cacheprovider $(1) 2>&1 | sed -u 's/^/$(2) | /'
+
+lane-chain: $(STAMP)
+	$(call LANE,-m cluster --ignore=tests/test_docs.py,chain)
+
+lane-plain: $(STAMP)
+	$(call LANE,-m "not cluster",plain)
+
+lane-docs: $(STAMP)
+	$(call LANE,-m cluster tests/test_docs.py,docs )
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -41,6 +41,13 @@ def needs(condition: bool, reason: str) -> None:
         pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need the cluster; `make test` runs them beside the others (see Makefile)."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real films beside the project; a test that needs them skips where they are absent."""
@@ -65,6 +72,8 @@ class Cluster:
         command = [ray, "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=4", "--num-gpus=0"]
         command += [f"--port={self.port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+        # Ports of the system's choice: two runs on one machine must not meet.
+        command += ["--min-worker-port=0", "--max-worker-port=0", f"--ray-client-server-port={free_port()}"]
         command += [f"--dashboard-port={self.dashboard}", f"--temp-dir={folder}", "--object-store-memory=1000000000"]
         self.log = (folder / "head.log").open("wb")
         # A job's entry point `python` is looked up on the path of the head that starts it.
