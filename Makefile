@@ -5,30 +5,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-# A failing test fails the pipe that names its lane.
-SHELL := /bin/bash
-.SHELLFLAGS := -o pipefail -c
-
-.PHONY: demo test lint clean lane-chain lane-plain lane-docs
+.PHONY: demo test lint clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
 
-# Two lanes, because what runs on Ray mostly waits for one process after another to start; each lane has a cluster of
-# its own. `$(PY) -m pytest` alone runs the same tests one by one.
-test: $(STAMP)
-	$(MAKE) --no-print-directory --jobs=2 lane-chain lint lane-plain lane-docs
-
-LANE = $(PY) -m pytest -p no:cacheprovider $(1) 2>&1 | sed -u 's/^/$(2) | /'
-
-lane-chain: $(STAMP)
-	$(call LANE,-m cluster --ignore=tests/test_docs.py,chain)
-
-lane-plain: $(STAMP)
-	$(call LANE,-m "not cluster",plain)
-
-lane-docs: $(STAMP)
-	$(call LANE,-m cluster tests/test_docs.py,docs )
+test: $(STAMP) lint
+	$(PY) -m pytest
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

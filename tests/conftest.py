@@ -1,11 +1,13 @@
 """Fixtures of the whole suite: one Ray cluster, one phantom, one finished chain, shared by all tests."""
 
+import atexit
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,9 @@ settings.register_profile("suite", deadline=None, max_examples=50, derandomize=T
 settings.load_profile("suite")
 
 prepare_environment()
+# What a run fetches and checks ends with it, and does not meet the user's own.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="nc-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def needs(condition: bool, reason: str) -> None:
@@ -39,13 +44,6 @@ def needs(condition: bool, reason: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"under CI nothing may be missing: {reason}")
         pytest.skip(reason)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need the cluster; `make test` runs them beside the others (see Makefile)."""
-    for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker("cluster")
 
 
 @pytest.fixture(scope="session")
@@ -123,8 +121,6 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The one Ray cluster of the run; commands reach it through RAY_ADDRESS."""
-    import tempfile
-
     # Short: Ray's sockets live below it, and a socket's path is limited to 107 bytes.
     with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True) as folder:
         made = Cluster(Path(folder))

@@ -134,9 +134,7 @@ def read_snapshot(lake: Lake, manifest: Manifest) -> Snapshot:
         frequency = load(lake.read(manifest.part(STATISTICS)))["frequency"]
         images = int(manifest.facts["images"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "this is no index of today's format", value=manifest.artifact, remedy=postings.REDO
-        ) from error
+        raise InputError("this is no index of today's format", value=manifest.artifact, remedy=postings.REDO) from error
     removed: dict[str, tuple[str, int]] = {}
     if manifest.facts["removed"]:
         table = lake.table(manifest.part(REMOVED))

@@ -21,7 +21,9 @@ def open_lake(folder: Path) -> Lake:
     return Lake.open(str(folder / "lake"), str(folder / "phi"))
 
 
-def artifacts(lake: Lake, a: Archive, partitions: tuple[int, ...], *, without: tuple[str, ...] = ()) -> dict[str, Manifest]:
+def artifacts(
+    lake: Lake, a: Archive, partitions: tuple[int, ...], *, without: tuple[str, ...] = ()
+) -> dict[str, Manifest]:
     """Catalog and codes over the first partitions of an archive.
 
     Args:
@@ -54,5 +56,3 @@ def indexed(lake: Lake, have: dict[str, Manifest], cache: Path) -> Manifest:
     from neuroconcepts_ray.distributed.config import ComputeConfig
 
     return run(IndexConfig(cache=str(cache)), have, lake, ComputeConfig())["index.latents"]
-
-

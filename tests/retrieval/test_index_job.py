@@ -59,7 +59,9 @@ def answers_as(model: Archive, search: SearchService) -> None:
         found = [(hit.image_id, hit.score) for hit in search.search(query).hits]
         expected = naive(model, query)
         np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], rtol=1e-9)
-        assert {image for image, _ in found[:-3]} <= {image for image, _ in naive(model, query.model_copy(update={"top": 40}))}
+        assert {image for image, _ in found[:-3]} <= {
+            image for image, _ in naive(model, query.model_copy(update={"top": 40}))
+        }
     j = int(np.argmax((model.dense != 0).sum(axis=0)))
     query = Query(any_of=[j], top=200)
     assert [(hit.image_id, hit.score) for hit in search.search(query).hits] == naive(model, query)
@@ -274,7 +276,9 @@ def test_a_manifest_whose_files_belong_to_other_codes_is_refused(lake: Lake, cac
         swapped = other.part(f"{foreign}.{file}").model_copy(update={"name": f"{key}.{file}"})
         parts = [swapped if part.name == f"{key}.{file}" else part for part in base.parts]
         mixed = base.model_copy(update={"parts": parts})
-        with pytest.raises(InputError, match=r"not those of these codes|contradict|another space|other images|not that of"):
+        with pytest.raises(
+            InputError, match=r"not those of these codes|contradict|another space|other images|not that of"
+        ):
             open_index(lake, mixed, cache)
 
 
