@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from neuroconcepts_ray.retrieval.segment import Segment
 from neuroconcepts_ray.retrieval.tables import IMAGE_ID
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What answers rankings: an index here, or a router over the shards of one."""
 
