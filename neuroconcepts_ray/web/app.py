@@ -1,14 +1,15 @@
 """The HTTP interface of a search service: routes under ``/api/v1``, each a thin skin over a plain call."""
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, FastAPI, File, Form, HTTPException, Path, Query, Request, Response, UploadFile
+from fastapi import Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.exceptions import HTTPException
 
 from neuroconcepts_ray import __version__
 from neuroconcepts_ray.config import StrictModel, validate
@@ -80,6 +81,7 @@ def create_app(
     *,
     uploader: Uploader | None = None,
     hosts: Collection[str] | None = LOOPBACK,
+    ready: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The application.
 
@@ -87,7 +89,14 @@ def create_app(
         current: What is served now; asked once a request, so that each is answered by one state of the index.
         uploader: Encodes uploaded images; None where this server takes none.
         hosts: Names by which the server may be called; None for any.
+        ready: Called when the application starts.
     """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        ready()
+        yield
+
     # FastAPI's pages of documentation load scripts from elsewhere, so there are none; /openapi.json says it all.
     app = FastAPI(
         title="neuroconcepts",
@@ -96,11 +105,12 @@ def create_app(
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
         responses=ERRORS,
+        lifespan=lifespan,
     )
     app.add_middleware(Guard, hosts=hosts)
     app.add_exception_handler(NeuroconceptsError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(StarletteHTTPException, _unrouted)
+    app.add_exception_handler(HTTPException, _unrouted)
 
     async def ask_now() -> Serving:
         return current()
@@ -276,7 +286,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _unrouted(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException | StarletteHTTPException)  # noqa: S101 - as registered
+    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
     what = {404: "there is no such address", 405: "this address does not take that method"}
     made = ConfigError(what.get(error.status_code, str(error.detail)), remedy=f"{PREFIX}/openapi.json lists all")
     return JSONResponse(problem(made, error.status_code), error.status_code, headers=error.headers)

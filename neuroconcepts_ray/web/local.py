@@ -34,7 +34,14 @@ def opener(followed: Followed, cache: Path) -> Callable[[Version], Serving]:
 
 
 def run(
-    followed: Followed, cache: Path, *, host: str, port: int, poll_s: float = 5.0, uploader: Uploader | None = None
+    followed: Followed,
+    cache: Path,
+    *,
+    host: str,
+    port: int,
+    poll_s: float = 5.0,
+    uploader: Uploader | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until interrupted.
 
@@ -45,6 +52,7 @@ def run(
         port: Port to listen on.
         poll_s: Seconds between looks for a newer state.
         uploader: Encodes uploaded images.
+        ready: Called once questions are answered.
 
     Raises:
         InputError: The index cannot be opened.
@@ -53,7 +61,7 @@ def run(
     watch = Watch(followed.look, opener(followed, cache), poll_s)
     watch.refresh()
     hosts = LOOPBACK if host in LOOPBACK else None
-    app = create_app(watch.current, uploader=uploader, hosts=hosts)
+    app = create_app(watch.current, uploader=uploader, hosts=hosts, ready=ready)
     # No access log: addresses carry image ids.
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)

@@ -7,7 +7,7 @@ state of the index is opened by every replica before the router moves on to it, 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,16 +331,18 @@ def start(spec: Spec, *, host: str, port: int) -> None:
     serve.run(bind(spec), name="neuroconcepts", route_prefix="/", logging_config=QUIET)
 
 
-def run(args: ServeArgs, *, host: str, port: int) -> None:
+def run(args: ServeArgs, *, host: str, port: int, ready: Callable[[], None] = lambda: None) -> None:
     """Serve on the connected cluster until interrupted.
 
     Args:
         args: What to serve.
         host: Address to listen on.
         port: Port to listen on.
+        ready: Called once questions are answered.
     """
     try:
         start(specify(args), host=host, port=port)
+        ready()
         while True:
             time.sleep(1)
     finally:
