@@ -311,6 +311,47 @@ def explain(
     ask.explain(image, config, overrides or [], label=label, space=space, top=top, new_only=new_only, as_json=as_json)
 
 
+@app.command(rich_help_panel="Ask")
+def serve(
+    config: Config,
+    overrides: Set = None,
+    space: Space = "latents",
+    host: Annotated[str, typer.Option(help="Address to listen on; there is no login, so think before opening it.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8265,
+    ray: Annotated[bool, typer.Option("--ray", help="Serve over shards on Ray Serve.")] = False,
+    shards: Annotated[int, typer.Option(help="With --ray: shards that the segments are dealt over.", min=1)] = 2,
+    replicas: Annotated[int, typer.Option(help="With --ray: replicas of each shard.", min=1)] = 1,
+    timeout: Annotated[float, typer.Option(help="With --ray: seconds that a shard has to answer.")] = 2.0,
+    poll: Annotated[float, typer.Option(help="Seconds between looks for a newer state of the index.")] = 5.0,
+    new_only: NewOnly = False,
+) -> None:
+    """Answer questions over HTTP; a newly published state of the index is taken up without losing a query.
+
+    **Examples**
+
+    `neuroconcepts serve -c pipeline.yaml`
+
+    `neuroconcepts serve -c pipeline.yaml --ray --shards 2 --replicas 2`
+    """
+    from neuroconcepts_ray.cli import serving
+
+    serving.serve(
+        config,
+        overrides or [],
+        space=space,
+        host=host,
+        port=port,
+        ray=ray,
+        shards=shards,
+        replicas=replicas,
+        timeout_s=timeout,
+        poll_s=poll,
+        new_only=new_only,
+    )
+
+
 @app.command(rich_help_panel="Look after")
 def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_json: AsJson = False) -> None:
     """Say from the lake alone what is finished, what is under way, and what was set aside.
