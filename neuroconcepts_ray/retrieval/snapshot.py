@@ -130,9 +130,7 @@ def read_snapshot(lake: Lake, manifest: Manifest) -> Snapshot:
         frequency = load(lake.read(manifest.part(STATISTICS)))["frequency"]
         images = int(manifest.facts["images"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "this is no index of today's format", value=manifest.artifact, remedy=postings.REDO
-        ) from error
+        raise InputError("this is no index of today's format", value=manifest.artifact, remedy=postings.REDO) from error
     removed: dict[str, tuple[str, int]] = {}
     if manifest.facts["removed"]:
         table = lake.table(manifest.part(REMOVED))
@@ -196,7 +194,7 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
     def open_postings(path: Path) -> Postings:
         return Postings.open(path, rows=rows, sizes=opened.sizes)
 
-    path = fetch(lake, lists, cache, lambda path: open_postings(path).check())
+    path = fetch(lake, lists, cache, lambda path: open_postings(path).check(opened.cuts))
     return Segment(key, open_postings(path), opened, Images(fetch(lake, images, cache), rows))
 
 
