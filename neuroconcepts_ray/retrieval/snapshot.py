@@ -201,7 +201,7 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
     def open_postings(path: Path) -> Postings:
         return Postings.open(path, rows=rows, sizes=opened.sizes)
 
-    path = fetch(lake, lists, cache, lambda path: open_postings(path).check())
+    path = fetch(lake, lists, cache, lambda path: open_postings(path).check(opened.cuts))
     return Segment(key, open_postings(path), opened, Images(fetch(lake, images, cache), rows))
 
 
