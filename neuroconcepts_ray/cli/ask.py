@@ -9,8 +9,8 @@ from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.pipeline import Pipeline
-from neuroconcepts_ray.retrieval.render import render, render_hits
 from neuroconcepts_ray.retrieval.answer import display_name
+from neuroconcepts_ray.retrieval.render import render, render_hits
 from neuroconcepts_ray.retrieval.search import SearchService
 
 

@@ -95,7 +95,11 @@ class Postings:
         Raises:
             InputError: The bytes are no such postings, or those of another archive or space.
         """
-        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.asarray(np.memmap(source, np.uint8, "r"))
+        data = (
+            np.frombuffer(source, np.uint8)
+            if isinstance(source, bytes)
+            else np.asarray(np.memmap(source, np.uint8, "r"))
+        )
         faiss = faiss_guard.load()
         index = read_faiss(source, data, faiss.IO_FLAG_MMAP)
         if not isinstance(index, faiss.IndexIVFFlat) or index.d != 1 or index.code_size != 4:
@@ -109,9 +113,7 @@ class Postings:
         head = len(data) - total * _ENTRY
         last = np.flatnonzero(sizes)[-1:].tolist()
         if index.ntotal != total or head < 0 or any(index.invlists.list_size(j) != sizes[j] for j in last):
-            raise InputError(
-                "the postings are not those of these codes", value=index.ntotal, limit=total, remedy=REDO
-            )
+            raise InputError("the postings are not those of these codes", value=index.ntotal, limit=total, remedy=REDO)
         words = data[head:].view(np.uint32)
         offsets = np.concatenate([[0], np.cumsum(sizes[:-1])]) if len(sizes) else np.zeros(0)
         starts = (offsets * (_ENTRY // 4)).astype(np.int64)

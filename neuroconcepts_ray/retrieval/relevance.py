@@ -16,8 +16,8 @@ def agreement(
 
     Multi-label: the Jaccard index |P_i ∩ P_j| / |P_i ∪ P_j| of the sets of positive labels, "No Finding" aside, over
     the labels that are masked (NaN) in neither image. Two images without a positive label agree by 0: that both lack
-    a finding is no evidence of likeness, so such a query has nothing to find (see :func:`answerable`) and no figure. Multi-class and binary: 1 for
-    the same class, else 0; 0 where a class is masked.
+    a finding is no evidence of likeness, so such a query has nothing to find (see :func:`answerable`) and no figure.
+    Multi-class and binary: 1 for the same class, else 0; 0 where a class is masked.
 
     Args:
         queries: 1 present, 0 absent, NaN masked.

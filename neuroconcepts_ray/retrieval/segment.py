@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
-from scipy import sparse
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from neuroconcepts_ray.retrieval import kernels
 from neuroconcepts_ray.retrieval.forward import Forward
-from neuroconcepts_ray.retrieval.ranking import Filters, Ranking, Weights
 from neuroconcepts_ray.retrieval.postings import Postings
+from neuroconcepts_ray.retrieval.ranking import Filters, Ranking, Weights
 from neuroconcepts_ray.retrieval.tables import IMAGE_ID, Images
 
 CACHED = 32
@@ -127,9 +126,7 @@ class Segment:
         order = np.lexsort((rows, -scores))[:top]
         return rows[order], scores[order]
 
-    def score(
-        self, ranking: Ranking, weights: Weights, rows: Int64[np.ndarray, " r"]
-    ) -> Float64[np.ndarray, " r"]:
+    def score(self, ranking: Ranking, weights: Weights, rows: Int64[np.ndarray, " r"]) -> Float64[np.ndarray, " r"]:
         """The score of some rows, in float64."""
         forward = self.forward
         out = np.empty(len(rows))
@@ -137,9 +134,7 @@ class Segment:
         query[ranking.neurons] = ranking.weights
         if ranking.kind == "bm25":
             length = self._lengths(weights, ranking).astype(np.float64)
-            kernels.rescore_bm25(
-                rows, forward.indptr, forward.neurons, forward.values, query, length, ranking.k1, out
-            )
+            kernels.rescore_bm25(rows, forward.indptr, forward.neurons, forward.values, query, length, ranking.k1, out)
             return out
         kernels.rescore(rows, forward.indptr, forward.neurons, forward.values, query, out)
         if ranking.kind == "cosine":
@@ -281,9 +276,7 @@ class Segment:
             start, size = int(postings.starts[lead]), int(postings.sizes[lead])
             best = np.empty(top)
             return np.asarray(
-                kernels.strongest_together(
-                    postings.words, start, size, marks, len(wanted), score, gate, top, 0.0, best
-                )
+                kernels.strongest_together(postings.words, start, size, marks, len(wanted), score, gate, top, 0.0, best)
             )
 
     def _pass(

@@ -83,11 +83,8 @@ class Draft:
         return cls(key, files, len(ids), np.bincount(ordered.indices, minlength=codes.shape[1]).astype(np.int64))
 
     def put(self, lake: Lake, plan: Plan) -> list[Part]:
-        """Write the files, in their order; they count once a receipt or manifest names them."""
-        return [
-            lake.put_part(plan, f"{self.key}.{file}", data, rows=self.rows if file == IMAGES else 0)
-            for file, data in self.files.items()
-        ]
+        """Write the files into the lake."""
+        return [lake.put_part(plan, f"{self.key}.{name}", data, rows=self.rows) for name, data in self.files.items()]
 
     def open(self) -> Segment:
         """The segment from memory, as a reader of the lake will have it."""
@@ -137,9 +134,7 @@ def read_snapshot(lake: Lake, manifest: Manifest) -> Snapshot:
         frequency = load(lake.read(manifest.part(STATISTICS)))["frequency"]
         images = int(manifest.facts["images"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "this is no index of today's format", value=manifest.artifact, remedy=postings.REDO
-        ) from error
+        raise InputError("this is no index of today's format", value=manifest.artifact, remedy=postings.REDO) from error
     removed: dict[str, tuple[str, int]] = {}
     if manifest.facts["removed"]:
         table = lake.table(manifest.part(REMOVED))
@@ -196,7 +191,7 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
         DigestError: A file was altered.
     """
     lists, codes, images = segment_parts(manifest, key)
-    opened = Forward.open(fetch(lake, codes, cache), n=n)
+    opened = Forward.open(fetch(lake, codes, cache, lambda path: Forward.open(path, n=n).check()), n=n)
     if len(opened) != rows:
         raise InputError("a segment has other images than its manifest says", value=len(opened), limit=rows, where=key)
 
