@@ -352,6 +352,41 @@ def serve(
     )
 
 
+@app.command(rich_help_panel="Ask")
+def evaluate(
+    config: Config,
+    overrides: Set = None,
+    space: Space = "latents",
+    queries: Annotated[int, typer.Option(help="Most films that ask, drawn at random.", min=1)] = 1000,
+    query_role: Annotated[list[str] | None, typer.Option(help="Role of films that ask: test. Repeatable.")] = None,
+    gallery_role: Annotated[
+        list[str] | None, typer.Option(help="Role of films that are searched: verify, test. Repeatable.")
+    ] = None,
+    new_only: NewOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure retrieval on patients the classifier has not seen, beside chance, metadata and the dense embedding.
+
+    **Examples**
+
+    `neuroconcepts evaluate -c pipeline.yaml --space latents`
+
+    `neuroconcepts evaluate -c pipeline.yaml --queries 200 --json`
+    """
+    from neuroconcepts_ray.cli import evaluate as evaluation
+
+    evaluation.evaluate(
+        config,
+        overrides or [],
+        space=space,
+        queries=queries,
+        query_roles=query_role or ["test"],
+        gallery_roles=gallery_role or ["verify", "test"],
+        new_only=new_only,
+        as_json=as_json,
+    )
+
+
 @app.command(rich_help_panel="Look after")
 def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_json: AsJson = False) -> None:
     """Say from the lake alone what is finished, what is under way, and what was set aside.
