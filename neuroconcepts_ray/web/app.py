@@ -106,6 +106,7 @@ def create_app(
         openapi_url=f"{PREFIX}/openapi.json",
         responses=ERRORS,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.add_middleware(Guard, hosts=hosts)
     app.add_exception_handler(NeuroconceptsError, _refused)
