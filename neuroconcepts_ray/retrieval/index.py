@@ -108,7 +108,9 @@ class Index:
 
     def close(self, image_id: str) -> list[str]:
         """The ids most like a misspelt one, among those near it in the alphabet."""
-        near = [one for segment in self.segments for one in segment.images.near(image_id) if segment.find(one) is not None]
+        near = [
+            one for segment in self.segments for one in segment.images.near(image_id) if segment.find(one) is not None
+        ]
         return difflib.get_close_matches(image_id, near, n=3, cutoff=0.0)
 
     def weights(self, weighting: Weighting) -> Weights:
@@ -134,9 +136,7 @@ class Index:
             check_columns(filters, self.columns)
         return merge([self._segment(one, ranking, weights, filters, top) for one in self.segments], top)
 
-    def _segment(
-        self, segment: Segment, ranking: Ranking, weights: Weights, filters: Filters, top: int
-    ) -> list[Found]:
+    def _segment(self, segment: Segment, ranking: Ranking, weights: Weights, filters: Filters, top: int) -> list[Found]:
         rows, scores = segment.search(ranking, weights, top, segment.allowed(filters), segment.barred(filters))
         norms = segment.norms(weights)
         found = []

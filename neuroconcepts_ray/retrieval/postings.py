@@ -16,6 +16,7 @@ from scipy import sparse
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.retrieval import faiss_guard
+from neuroconcepts_ray.retrieval.kernels import BLOCK
 
 _LIMITS = threading.Lock()
 """FAISS's limits on what a file may make it allocate are global and not thread-safe."""
@@ -95,9 +96,13 @@ class Postings:
         Raises:
             InputError: The bytes are no such postings, or those of another archive or space.
         """
-        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.asarray(np.memmap(source, np.uint8, "r"))
-        index = _read(source, data)
+        data = (
+            np.frombuffer(source, np.uint8)
+            if isinstance(source, bytes)
+            else np.asarray(np.memmap(source, np.uint8, "r"))
+        )
         faiss = faiss_guard.load()
+        index = read_faiss(source, data, faiss.IO_FLAG_MMAP)
         if not isinstance(index, faiss.IndexIVFFlat) or index.d != 1 or index.code_size != 4:
             raise InputError("this FAISS index holds no postings", value=type(index).__name__, remedy=REDO)
         if index.nlist != len(sizes):
@@ -109,24 +114,28 @@ class Postings:
         head = len(data) - total * _ENTRY
         last = np.flatnonzero(sizes)[-1:].tolist()
         if index.ntotal != total or head < 0 or any(index.invlists.list_size(j) != sizes[j] for j in last):
-            raise InputError(
-                "the postings are not those of these codes", value=index.ntotal, limit=total, remedy=REDO
-            )
+            raise InputError("the postings are not those of these codes", value=index.ntotal, limit=total, remedy=REDO)
         words = data[head:].view(np.uint32)
         offsets = np.concatenate([[0], np.cumsum(sizes[:-1])]) if len(sizes) else np.zeros(0)
         starts = (offsets * (_ENTRY // 4)).astype(np.int64)
         return cls(words, words.view(np.float32), starts, sizes, rows)
 
-    def check(self) -> None:
+    def check(self, cuts: UInt32[np.ndarray, "n b"]) -> None:
         """Read every posting once: what a digest cannot tell of a file that was made wrongly.
 
+        Args:
+            cuts: Entries of each list before the end of each block of rows but the last, as the forward codes have it.
+
         Raises:
-            InputError: A list names an image that there is not, or not in ascending order.
+            InputError: A list names an image that there is not, or not in ascending order; or it is cut elsewhere.
         """
+        edges = BLOCK * np.arange(1, cuts.shape[1] + 1)
         for j in range(self.n):
             ids, _ = self.posting(j)
             if len(ids) and not (ids[0] >= 0 and ids[-1] < self.rows and np.all(ids[1:] > ids[:-1])):
                 raise InputError("the postings name images that the index does not have", where=f"list {j}")
+            if not np.array_equal(np.searchsorted(ids, edges), cuts[j]):
+                raise InputError("the postings are not those of these codes", where=f"list {j}", remedy=REDO)
 
     def posting(self, j: int) -> tuple[Int64[np.ndarray, " p"], Float32[np.ndarray, " p"]]:
         """Image rows (ascending) where neuron j fires, and its activations: views into the index, not copies."""
@@ -135,7 +144,17 @@ class Postings:
         return ids, self.values[start : start + size]
 
 
-def _read(source: bytes | Path, data: UInt8[np.ndarray, " b"]) -> Any:
+def read_faiss(source: bytes | Path, data: UInt8[np.ndarray, " b"], mapping: int) -> Any:
+    """The index that a file holds.
+
+    Args:
+        source: The bytes, or the file that holds them.
+        data: The same as an array.
+        mapping: FAISS's flag by which a file of this kind is mapped, not read.
+
+    Raises:
+        InputError: The bytes are no FAISS index.
+    """
     faiss = faiss_guard.load()
     with _LIMITS:
         before = faiss.get_deserialization_loop_limit(), faiss.get_deserialization_vector_byte_limit()
@@ -145,7 +164,7 @@ def _read(source: bytes | Path, data: UInt8[np.ndarray, " b"]) -> Any:
         try:
             if isinstance(source, bytes):
                 return faiss.deserialize_index(data)
-            return faiss.read_index(str(source), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            return faiss.read_index(str(source), mapping | faiss.IO_FLAG_READ_ONLY)
         except (RuntimeError, MemoryError, AssertionError) as error:
             raise InputError("this is not a FAISS index", value=f"{len(data)} bytes", remedy=REDO) from error
         finally:

@@ -137,9 +137,7 @@ def read_snapshot(lake: Lake, manifest: Manifest) -> Snapshot:
         frequency = load(lake.read(manifest.part(STATISTICS)))["frequency"]
         images = int(manifest.facts["images"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "this is no index of today's format", value=manifest.artifact, remedy=postings.REDO
-        ) from error
+        raise InputError("this is no index of today's format", value=manifest.artifact, remedy=postings.REDO) from error
     removed: dict[str, tuple[str, int]] = {}
     if manifest.facts["removed"]:
         table = lake.table(manifest.part(REMOVED))
@@ -196,14 +194,14 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
         DigestError: A file was altered.
     """
     lists, codes, images = segment_parts(manifest, key)
-    opened = Forward.open(fetch(lake, codes, cache), n=n)
+    opened = Forward.open(fetch(lake, codes, cache, lambda path: Forward.open(path, n=n).check()), n=n)
     if len(opened) != rows:
         raise InputError("a segment has other images than its manifest says", value=len(opened), limit=rows, where=key)
 
     def open_postings(path: Path) -> Postings:
         return Postings.open(path, rows=rows, sizes=opened.sizes)
 
-    path = fetch(lake, lists, cache, lambda path: open_postings(path).check())
+    path = fetch(lake, lists, cache, lambda path: open_postings(path).check(opened.cuts))
     return Segment(key, open_postings(path), opened, Images(fetch(lake, images, cache), rows))
 
 
