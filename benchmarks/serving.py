@@ -1,9 +1,9 @@
-"""Ray Serve on one machine at a fixed rate: latency and failures, undisturbed, while a replica dies, while the index changes.
+"""Ray Serve on one machine at a fixed rate: latency and failures; undisturbed, through a death, through changes.
 
-    python benchmarks/serving.py [--images 377110] [--rate 20] [--seconds 60] [--out benchmarks/out/serving.json]
+    python -m benchmarks.serving [--images 377110] [--rate 20] [--seconds 60] [--out benchmarks/out/serving.json]
 
-Codes are synthetic: Zipf-popular neurons, 2,000 prototypes, patients of 5.8 films. Requests are sent at their time
-whether earlier ones were answered or not, and a latency counts from that time, so waiting is not hidden.
+Requests are sent at their time whether earlier ones were answered or not, and a latency counts from that time, so
+waiting is not hidden.
 """
 
 import argparse
@@ -23,10 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numba import njit
-from scipy import sparse
 
+from benchmarks import archive
 from neuroconcepts_ray.distributed.compat import prepare_environment
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -35,68 +33,17 @@ from neuroconcepts_ray.retrieval import changes
 from neuroconcepts_ray.retrieval.ranking import Statistics
 from neuroconcepts_ray.retrieval.snapshot import Draft, Snapshot, commit_snapshot
 
-N, K = 16_384, 32
-
-
-@njit(cache=True)
-def strongest(ids: np.ndarray, values: np.ndarray, k: int, out_ids: np.ndarray, out_values: np.ndarray) -> None:
-    """Of each row, the k largest values of distinct neurons, by ascending neuron."""
-    for row in range(len(ids)):
-        count = 0
-        for at in np.argsort(-values[row]):
-            if count < k and not np.any(out_ids[row, :count] == ids[row, at]):
-                out_ids[row, count] = ids[row, at]
-                out_values[row, count] = values[row, at]
-                count += 1
-        order = np.argsort(out_ids[row])
-        out_ids[row] = out_ids[row][order]
-        out_values[row] = out_values[row][order]
-
-
-def codes(m: int, seed: int = 0) -> tuple[sparse.csr_array, pa.Table]:
-    """Codes and image rows of an archive of m films."""
-    rng = np.random.default_rng(seed)
-    popular = 1 / (np.arange(N) + 10.0)
-    cumulated, order = np.cumsum(popular / popular.sum()), rng.permutation(N)
-
-    def zipf(*shape: int) -> np.ndarray:
-        return order[np.searchsorted(cumulated, rng.random(shape)).clip(0, N - 1)].astype(np.int32)
-
-    prototypes, weights = zipf(2000, 64), rng.gamma(2.0, 0.5, (2000, 64)).astype(np.float32)
-    usual = 1 / (np.arange(2000) + 20.0)
-    usual /= usual.sum()
-    patient = np.repeat(np.arange(m), rng.geometric(1 / 5.77, m))[:m]
-    own, strength = zipf(m, 16), rng.gamma(2.0, 0.35, (m, 16)).astype(np.float32)
-    home = rng.choice(2000, m, p=usual)
-    ids, values = np.full((m, K), N, np.int32), np.zeros((m, K), np.float32)
-    for start in range(0, m, 20_000):
-        at = slice(start, min(m, start + 20_000))
-        who, some = patient[at], len(patient[at])
-        first = np.where(rng.random(some) < 0.6, home[who], rng.choice(2000, some, p=usual))
-        second = rng.choice(2000, some, p=usual)
-        noise = rng.lognormal(0, 0.35, (some, 144)).astype(np.float32)
-        half = 0.5 * rng.random((some, 1)).astype(np.float32)
-        chosen = np.concatenate([prototypes[first], prototypes[second], own[who], zipf(some, 24)], 1)
-        parts = [weights[first], half * weights[second], strength[who]]
-        rest = rng.gamma(2.0, 0.3, (some, 24)).astype(np.float32)
-        strongest(chosen, np.concatenate([np.concatenate(parts, 1) * noise, rest], 1), K, ids[at], values[at])
-    values /= np.linalg.norm(values, axis=1, keepdims=True)
-    matrix = sparse.csr_array((values.ravel(), ids.ravel(), np.arange(0, m * K + 1, K)), shape=(m, N))
-    text = [f"{x:08x}" for x in rng.permutation(m)]
-    view = np.array(["AP", "PA", "LATERAL"])[rng.choice(3, m, p=[0.39, 0.32, 0.29])]
-    group = [f"g{x}" for x in patient]
-    columns = {"image_id": text, "study": group, "group": group, "view": view.tolist(), "role": ["probe"] * m}
-    return matrix, pa.table(columns)
-
 
 def make(folder: Path, m: int, segments: int) -> tuple[Lake, Manifest, list[str]]:
     """A lake with a published index of that many segments."""
     lake = Lake.open(str(folder / "lake"), str(folder / "phi"))
-    matrix, table = codes(m)
+    whole = archive.make(m)
+    n = whole.codes.shape[1]
     plan = Plan(Recipe("index", 2, {}), {"catalog": "synthetic", "codes": "synthetic"})
-    parts, keys, frequency = [], [], np.zeros(N, np.int64)
+    parts, keys, frequency = [], [], np.zeros(n, np.int64)
     for at, rows in enumerate(np.array_split(np.arange(m), segments)):
-        draft = Draft.of(f"segment{at}", matrix[rows], table.take(pa.array(rows)))
+        part = whole.part(int(rows[0]), int(rows[-1]) + 1)
+        draft = Draft.of(f"segment{at}", part.codes, part.table)
         parts += draft.put(lake, plan)
         keys.append((draft.key, draft.rows))
         frequency = frequency + draft.frequency
@@ -104,7 +51,7 @@ def make(folder: Path, m: int, segments: int) -> tuple[Lake, Manifest, list[str]
         lake, plan, "index.latents", Snapshot(tuple(keys), {}, Statistics(m, frequency)), parts, {"codes": "synthetic"}
     )
     changes.publish(lake, base, folder / "cache")
-    return lake, base, table["image_id"].to_pylist()
+    return lake, base, whole.table["image_id"].to_pylist()
 
 
 class Client:
@@ -191,6 +138,7 @@ def main() -> None:
 
     from neuroconcepts_ray.web import serve as serving
     from neuroconcepts_ray.web.config import ServeArgs
+    from neuroconcepts_ray.web.spec import spec_of
 
     with tempfile.TemporaryDirectory() as name, socket.socket() as sock:
         folder = Path(name)
@@ -204,9 +152,7 @@ def main() -> None:
         ray.init(num_cpus=actors + 2, include_dashboard=True, log_to_driver=False, logging_level="ERROR")
         args = ServeArgs(config="-", shards=options.shards, replicas=options.replicas, cpus=0.5, poll_s=1, timeout_s=2)
         began = time.perf_counter()
-        serving.start(
-            serving.spec_of(lake, lake.store.uri, base, None, folder / "cache", args), host="127.0.0.1", port=port
-        )
+        serving.start(spec_of(lake, lake.store.uri, base, None, folder / "cache", args), host="127.0.0.1", port=port)
         up_s = time.perf_counter() - began
         client = Client(port, ids)
 

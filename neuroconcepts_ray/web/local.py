@@ -8,6 +8,7 @@ import uvicorn
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.naming.tables import load_names
 from neuroconcepts_ray.retrieval import changes
+from neuroconcepts_ray.retrieval.segment import Segment
 from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.web.app import Serving, Uploader, create_app
 from neuroconcepts_ray.web.config import LOOPBACK
@@ -22,9 +23,12 @@ def opener(followed: Followed, cache: Path) -> Callable[[Version], Serving]:
         cache: Folder for what has been fetched and checked.
     """
 
+    held: list[Segment] = []
+
     def opened(version: Version) -> Serving:
         state = followed.state(version)
-        index = state.open(followed.lake, cache)
+        index = state.open(followed.lake, cache, held=held)
+        held[:] = index.segments
         warm(index)
         names = followed.names_of(state)
         service = SearchService(index, load_names(followed.lake, names) if names is not None else None)

@@ -217,9 +217,7 @@ def test_the_interface_describes_itself_and_loads_nothing_from_elsewhere(web: Te
     assert set(body["properties"]) == set(Query.model_fields)
     assert "$ref" not in json.dumps(body)
     assert "cdn" not in json.dumps(said)
-    assert all(
-        web.get(path).status_code == 404 for path in ("/docs", "/redoc", P + "/docs", "/openapi.json", "/")
-    )
+    assert all(web.get(path).status_code == 404 for path in ("/docs", "/redoc", P + "/docs", "/openapi.json", "/"))
 
 
 TEXTS = [
@@ -324,14 +322,20 @@ def malformed(rng: random.Random) -> tuple[str, str, dict[str, Any]]:
         forms = [
             (b"x", "multipart/form-data; boundary=b"),
             (b"--b\r\n\r\nx", "multipart/form-data; boundary=b"),
-            (b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nno file\r\n--b--\r\n', "multipart/form-data; boundary=b"),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nno file\r\n--b--\r\n',
+                "multipart/form-data; boundary=b",
+            ),
             (b"--b--", "multipart/form-data; boundary=b"),
             (b"x", "multipart/form-data"),
             (b"x", "multipart/form-data; boundary=" + "b" * 300),
             (b"file=x", "application/x-www-form-urlencoded"),
             (b"\x00\xff", "application/octet-stream"),
             (b"--b\r\n" * 3000, "multipart/form-data; boundary=b"),
-            (b'--b\r\nContent-Disposition: form-data; name="\xff\x00"; filename="\x00"\r\n\r\nx\r\n--b--\r\n', "multipart/form-data; boundary=b"),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="\xff\x00"; filename="\x00"\r\n\r\nx\r\n--b--\r\n',
+                "multipart/form-data; boundary=b",
+            ),
         ]
         content, kind_of = rng.choice(forms)
         return "POST", "/search/upload", {"content": content, "headers": {"content-type": kind_of}}
@@ -340,7 +344,9 @@ def malformed(rng: random.Random) -> tuple[str, str, dict[str, Any]]:
             return "POST", "/search/upload", {"files": {"file": (text or "x", rng.randbytes(rng.randrange(100)))}}
         wrong_question = json.dumps({"no such key": junk(rng)}).encode("utf-8", "replace").decode()
         return "POST", "/search/upload", {"files": {"file": b"OK"}, "data": {"query": wrong_question}}
-    path = rng.choice(["/", "//", "/search/", "/../api/v1/search/x", "/images//like/x", "/%00", "/concepts/1/2", "/.env"])
+    path = rng.choice(
+        ["/", "//", "/search/", "/../api/v1/search/x", "/images//like/x", "/%00", "/concepts/1/2", "/.env"]
+    )
     return "GET", path, {}
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 import urllib.request
@@ -24,7 +23,7 @@ from tests.web.lakes import cache, open_lake, put
 
 
 def get(port: int, path: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1{path}", timeout=30) as response:  # noqa: S310 - ours
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1{path}", timeout=30) as response:
         found: dict[str, Any] = json.load(response)
         return found
 
@@ -52,7 +51,10 @@ def test_a_served_index_moves_on_in_one_step_and_its_queries_never_fail(tmp_path
     served.start()
     asking.start()
     try:
-        for change in (lambda: changes.remove(lake, base, cache(lake), fires[:3]), lambda: changes.compact(lake, base, cache(lake))):
+        for change in (
+            lambda: changes.remove(lake, base, cache(lake), fires[:3]),
+            lambda: changes.compact(lake, base, cache(lake)),
+        ):
             version = served.current().version
             change()
             deadline = time.monotonic() + 60
@@ -119,9 +121,7 @@ def test_a_new_state_that_cannot_be_opened_leaves_the_old_one_served_and_is_said
     assert "image0007" not in caplog.text
 
 
-def test_the_verb_serves_a_finished_chain_and_ends_when_asked(
-    chain: Chain, nc_alone: Command, tmp_path: Path
-) -> None:
+def test_the_verb_serves_a_finished_chain_and_ends_when_asked(chain: Chain, nc_alone: Command, tmp_path: Path) -> None:
     mine = chain.clone(tmp_path / "chain")
     port = free_port()
     process = nc_alone.start("serve", "-c", mine.file, "--port", port, XDG_CACHE_HOME=str(tmp_path / "cache"))
