@@ -73,7 +73,7 @@ class Bright(Mapper):
 def test_a_planted_spot_is_found_by_both_kinds_of_maps_and_its_map_beats_random_places() -> None:
     film = np.full((1, 64, 64), 10, np.uint8)
     film[:, 40:56, 8:24] = 200
-    one = Bright(torch.nn.Identity(), "", "mean", "mean", Readout(np.ones((1, 1)), np.zeros(1)))  # type: ignore[arg-type]
+    one = Bright(classifier(**CNN), "layer3", "mean", "mean", Readout(np.ones((1, 1)), np.zeros(1)))
     by_positions, how = one.maps(film, [0])
     assert how == "positions"
     by_occlusion = maps.occlusion(film, lambda images: one.activations(images, [0]), windows=8)
