@@ -10,7 +10,7 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 from neuroconcepts_ray.retrieval.fetch import default_cache
 
-ALGORITHM = 2
+ALGORITHM = 3
 
 
 class IndexConfig(StrictModel):

@@ -1,27 +1,30 @@
 """Forward codes: each image's code as it is, for scoring again, for explaining, and for queries by image."""
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Integer, Shaped
+from jaxtyping import Float32, Float64, Int64, Integer, Shaped, UInt32
 from safetensors.numpy import save
 from scipy import sparse
 
 from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.retrieval.kernels import BLOCK
 from neuroconcepts_ray.retrieval.postings import REDO
 
 _DTYPES = {"U16": np.uint16, "U32": np.uint32, "I64": np.int64, "F32": np.float32, "F64": np.float64}
 
-_FIELDS = ("indptr", "neurons", "norms", "sizes", "values")
+_FIELDS = ("cuts", "indptr", "neurons", "norms", "sizes", "values")
 
 
 def build(codes: sparse.csr_array) -> bytes:
     """The bytes of a safetensors file over the codes; equal codes, equal bytes.
 
     It holds ``indptr`` [m + 1], ``neurons`` (uint16 below 65,536 neurons, else uint32; ascending in each row),
-    ``values``, ``norms`` ‖z_i‖ [m] in float64, and ``sizes`` [n], how many images each neuron fires in.
+    ``values``, ``norms`` ‖z_i‖ [m] in float64, ``sizes`` [n], how many images each neuron fires in, and ``cuts``
+    [n, blocks − 1], in how many of them before the end of each block of rows but the last.
 
     Args:
         codes: [m, n].
@@ -33,8 +36,13 @@ def build(codes: sparse.csr_array) -> bytes:
     # One row at a time, so that a norm's rounding does not depend on the rows before it.
     rows = np.repeat(np.arange(codes.shape[0]), np.diff(codes.indptr))
     norms = np.sqrt(np.bincount(rows, wide * wide, minlength=codes.shape[0]))
+    m, n = codes.shape
+    edges = codes.indptr[np.arange(0, m + 1, BLOCK)]
+    inside = [np.bincount(codes.indices[a:b], minlength=n) for a, b in itertools.pairwise(edges)]
+    cuts = np.cumsum(np.array(inside[: blocks(m) - 1], np.int64).reshape(-1, n), axis=0).T
     return save(
         {
+            "cuts": np.ascontiguousarray(cuts, np.uint32),
             "indptr": codes.indptr.astype(np.int64),
             "neurons": codes.indices.astype(np.uint16 if codes.shape[1] <= 1 << 16 else np.uint32),
             "values": codes.data.astype(np.float32),
@@ -42,6 +50,11 @@ def build(codes: sparse.csr_array) -> bytes:
             "sizes": np.bincount(codes.indices, minlength=codes.shape[1]).astype(np.int64),
         }
     )
+
+
+def blocks(rows: int) -> int:
+    """Blocks of rows that a pass goes through, at least one."""
+    return max(1, -(-rows // BLOCK))
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Forward:
         values: Their activations.
         norms: ‖z_i‖.
         sizes: Images that each neuron fires in.
+        cuts: Those of them before the end of each block of rows but the last.
     """
 
     indptr: Int64[np.ndarray, " m1"]
@@ -61,6 +75,7 @@ class Forward:
     values: Float32[np.ndarray, " z"]
     norms: Float64[np.ndarray, " m"]
     sizes: Int64[np.ndarray, " n"]
+    cuts: UInt32[np.ndarray, "n b"]
 
     @classmethod
     def open(cls, source: bytes | Path, *, n: int) -> "Forward":
@@ -76,7 +91,9 @@ class Forward:
         data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.asarray(np.memmap(source, mode="r"))
         try:
             found = _tensors(data)
-            opened = cls(*(found[name] for name in ("indptr", "neurons", "values", "norms", "sizes")))
+            rows, size = len(found["norms"]), len(found["sizes"])
+            found["cuts"] = found["cuts"].reshape(size, blocks(rows) - 1)
+            opened = cls(*(found[name] for name in ("indptr", "neurons", "values", "norms", "sizes", "cuts")))
         except (ValueError, KeyError, TypeError) as error:  # of hostile headers, undecodable text among them
             raise InputError("these are no forward codes", value=f"{len(data)} bytes", remedy=REDO) from error
         if len(opened.sizes) != n:

@@ -15,36 +15,88 @@ from numba import njit
 CHUNK = 256
 """Accumulators whose maximum is taken together, in vector registers, before any is looked at alone."""
 
+BLOCK = 1 << 16
+"""Rows whose accumulators a pass fills before it goes on: 256 KB of float32, which stay in the second-level cache."""
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add(words, values, start, size, first, last, w, score):
+    """score[i] += w z_i over the entries ``first`` … ``last`` of one list."""
+    v = values[start + first : start + last]
+    r = words[start + size + 2 * first : start + size + 2 * last]
+    m = last - first
+    whole = m - m % 8
+    # Eight at a time: a list never names a row twice, which the compiler cannot know.
+    for p in range(0, whole, 8):
+        a, b, c, d = r[2 * p], r[2 * p + 2], r[2 * p + 4], r[2 * p + 6]
+        e, f, g, h = r[2 * p + 8], r[2 * p + 10], r[2 * p + 12], r[2 * p + 14]
+        sa, sb = score[a] + w * v[p], score[b] + w * v[p + 1]
+        sc, sd = score[c] + w * v[p + 2], score[d] + w * v[p + 3]
+        se, sf = score[e] + w * v[p + 4], score[f] + w * v[p + 5]
+        sg, sh = score[g] + w * v[p + 6], score[h] + w * v[p + 7]
+        score[a], score[b], score[c], score[d] = sa, sb, sc, sd
+        score[e], score[f], score[g], score[h] = se, sf, sg, sh
+    for p in range(whole, m):
+        score[r[2 * p]] += w * v[p]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _peaks(bits, first, last, peak):
+    """The largest score of each chunk of rows, or 0: floats above 0 compare as their bits, and integers vectorise."""
+    for c in range(first // CHUNK, last // CHUNK):
+        chunk = bits[c * CHUNK : (c + 1) * CHUNK]
+        top = bits.dtype.type(0)
+        for i in range(CHUNK):
+            top = max(top, chunk[i])
+        peak[c] = top
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def sweep(words, values, starts, sizes, cuts, neurons, weights, ends, score, bits, peak):
+    """score[q, i] = Σ_j w_qj z_ij over the lists of each query's neurons, in their order; and the peaks of each chunk.
+
+    A block of rows after the other, all queries in each: what is added to stays in cache, and so do the popular lists
+    that queries share.
+
+    Args (those that are not the postings' own):
+        cuts: [n, blocks − 1], entries of each list below the end of each block but the last.
+        neurons, weights: Of all queries, one after the other.
+        ends: [queries + 1], where each query's neurons begin and end.
+        score: [queries, rows padded to whole chunks]; need not be clear.
+        bits: The same memory as signed integers.
+        peak: [queries, chunks], signed integers.
+    """
+    blocks = cuts.shape[1] + 1
+    for b in range(blocks):
+        low, high = b * BLOCK, min((b + 1) * BLOCK, score.shape[1])
+        for q in range(len(ends) - 1):
+            line = score[q]
+            line[low:high] = 0
+            for t in range(ends[q], ends[q + 1]):
+                j = neurons[t]
+                first = 0 if b == 0 else np.int64(cuts[j, b - 1])
+                last = sizes[j] if b == blocks - 1 else np.int64(cuts[j, b])
+                _add(words, values, starts[j], sizes[j], first, last, weights[t], line)
+            _peaks(bits[q], low, high, peak[q])
+
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def accumulate(words, values, starts, sizes, neurons, weights, score):
     """score[i] += Σ_j w_j z_ij over the lists of ``neurons``, in their order: equal for equal lists."""
     for t in range(len(neurons)):
-        first = starts[neurons[t]]
-        m = sizes[neurons[t]]
-        v = values[first : first + m]
-        r = words[first + m : first + 3 * m]
-        w = weights[t]
-        whole = m - m % 8
-        # Eight at a time: a list never names a row twice, which the compiler cannot know.
-        for p in range(0, whole, 8):
-            a, b, c, d = r[2 * p], r[2 * p + 2], r[2 * p + 4], r[2 * p + 6]
-            e, f, g, h = r[2 * p + 8], r[2 * p + 10], r[2 * p + 12], r[2 * p + 14]
-            sa, sb = score[a] + w * v[p], score[b] + w * v[p + 1]
-            sc, sd = score[c] + w * v[p + 2], score[d] + w * v[p + 3]
-            se, sf = score[e] + w * v[p + 4], score[f] + w * v[p + 5]
-            sg, sh = score[g] + w * v[p + 6], score[h] + w * v[p + 7]
-            score[a], score[b], score[c], score[d] = sa, sb, sc, sd
-            score[e], score[f], score[g], score[h] = se, sf, sg, sh
-        for p in range(whole, m):
-            score[r[2 * p]] += w * v[p]
+        j = neurons[t]
+        _add(words, values, starts[j], sizes[j], 0, sizes[j], weights[t], score)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def accumulate_bm25(words, values, starts, sizes, neurons, weights, length, k1, score):
-    """score[i] += Σ_j w_j z_ij (k₁ + 1) / (z_ij + K_i), with ``length`` K_i = k₁ (1 − b + b |d_i| / mean |d|)."""
+def sweep_bm25(words, values, starts, sizes, neurons, weights, length, k1, score, bits, peak):
+    """score[i] = Σ_j w_j z_ij (k₁ + 1) / (z_ij + K_i), with ``length`` K_i = k₁ (1 − b + b |d_i| / mean |d|)."""
+    score[:] = 0
     for t in range(len(neurons)):
         first = starts[neurons[t]]
         m = sizes[neurons[t]]
@@ -53,42 +105,41 @@ def accumulate_bm25(words, values, starts, sizes, neurons, weights, length, k1, 
         for p in range(m):
             row = r[2 * p]
             z = v[p]
-            score[row] += weights[t] * z * (k1 + np.float32(1)) / (z + length[row])
-
-
-@njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "nsz"})
-@no_type_check
-def peaks(score, gate, peak):
-    """The largest gated score of each chunk of rows; gates are 0 where a filter bars a row, so never above 0 there."""
-    for c in range(len(peak)):
-        first = c * CHUNK
-        last = min(first + CHUNK, len(score))
-        top = np.float32(0)
-        if last - first == CHUNK:
-            for i in range(CHUNK):
-                x = score[first + i] * gate[first + i]
-                top = x if x > top else top
-        else:
-            for i in range(first, last):
-                x = score[i] * gate[i]
-                top = x if x > top else top
-        peak[c] = top
+            score[row] += weights[t] * z * (k1 + 1) / (z + length[row])
+    _peaks(bits, 0, len(score), peak)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def select(score, gate, peak, top, epsilon, best):
+def select(score, gate, peak, ceiling, top, epsilon, best):
     """Rows whose gated score could be among the ``top`` largest, given that each may be off by ε; ascending.
 
-    ``best`` is scratch for ``top`` floats. Returns fewer than ``top`` where fewer are above 0.
+    Gates are 0 where a filter bars a row. A chunk is looked at where its peak times its largest gate, rounded as each
+    product is, does not rule it out. Returns fewer than ``top`` where fewer are above 0.
+
+    Args:
+        score: [rows padded to whole chunks].
+        gate: [rows].
+        peak: [chunks], the largest score of each, or 0; overwritten by what its gated scores cannot exceed.
+        ceiling: [chunks], the largest gate of each.
+        top: Rows that are wanted.
+        epsilon: ε.
+        best: Scratch for ``top`` scores.
     """
     count = 0
-    threshold = np.float32(0)
+    threshold = score.dtype.type(0)
+    gated = np.empty(CHUNK, score.dtype)
     for c in range(len(peak)):
+        peak[c] *= ceiling[c]
         if peak[c] <= threshold:
             continue
-        for i in range(c * CHUNK, min((c + 1) * CHUNK, len(score))):
-            x = score[i] * gate[i]
+        first, last = c * CHUNK, min((c + 1) * CHUNK, len(gate))
+        highest = score.dtype.type(0)
+        for i in range(last - first):
+            gated[i] = score[first + i] * gate[first + i]
+        for i in range(last - first):
+            x = gated[i]
+            highest = max(highest, x)
             if x > threshold:
                 at = count if count < top else top - 1
                 count = min(count + 1, top)
@@ -98,21 +149,20 @@ def select(score, gate, peak, top, epsilon, best):
                 best[at] = x
                 if count == top:
                     threshold = best[top - 1]
-    floor = max(threshold - 2 * epsilon, np.float32(0))
+        peak[c] = highest
+    floor = max(threshold - 2 * epsilon, score.dtype.type(0))
     found = 0
-    for attempt in range(2):
-        if attempt == 1:
-            rows = np.empty(found, np.int64)
-            found = 0
-        for c in range(len(peak)):
-            if peak[c] > floor or (peak[c] == floor and floor > 0):
-                for i in range(c * CHUNK, min((c + 1) * CHUNK, len(score))):
-                    x = score[i] * gate[i]
-                    if x > floor or (x == floor and floor > 0):
-                        if attempt == 1:
-                            rows[found] = i
-                        found += 1
-    return rows
+    rows = np.empty(4 * top, np.int64)
+    for c in range(len(peak)):
+        if peak[c] > floor or (peak[c] == floor and floor > 0):
+            for i in range(c * CHUNK, min((c + 1) * CHUNK, len(gate))):
+                x = score[i] * gate[i]
+                if x > floor or (x == floor and floor > 0):
+                    if found == len(rows):
+                        rows = np.concatenate((rows, np.empty_like(rows)))
+                    rows[found] = i
+                    found += 1
+    return rows[:found]
 
 
 @njit(cache=True, nogil=True)
@@ -129,7 +179,7 @@ def rescore(rows, indptr, forward_neurons, forward_values, query, out):
 @njit(cache=True, nogil=True)
 @no_type_check
 def rescore_bm25(rows, indptr, forward_neurons, forward_values, query, length, k1, out):
-    """:func:`accumulate_bm25` in float64 for ``rows``."""
+    """:func:`sweep_bm25` in float64 for ``rows``."""
     for r in range(len(rows)):
         total = 0.0
         for p in range(indptr[rows[r]], indptr[rows[r] + 1]):

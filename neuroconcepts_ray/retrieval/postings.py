@@ -16,6 +16,7 @@ from scipy import sparse
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.retrieval import faiss_guard
+from neuroconcepts_ray.retrieval.kernels import BLOCK
 
 _LIMITS = threading.Lock()
 """FAISS's limits on what a file may make it allocate are global and not thread-safe."""
@@ -119,16 +120,22 @@ class Postings:
         starts = (offsets * (_ENTRY // 4)).astype(np.int64)
         return cls(words, words.view(np.float32), starts, sizes, rows)
 
-    def check(self) -> None:
+    def check(self, cuts: UInt32[np.ndarray, "n b"]) -> None:
         """Read every posting once: what a digest cannot tell of a file that was made wrongly.
 
+        Args:
+            cuts: Entries of each list before the end of each block of rows but the last, as the forward codes have it.
+
         Raises:
-            InputError: A list names an image that there is not, or not in ascending order.
+            InputError: A list names an image that there is not, or not in ascending order; or it is cut elsewhere.
         """
+        edges = BLOCK * np.arange(1, cuts.shape[1] + 1)
         for j in range(self.n):
             ids, _ = self.posting(j)
             if len(ids) and not (ids[0] >= 0 and ids[-1] < self.rows and np.all(ids[1:] > ids[:-1])):
                 raise InputError("the postings name images that the index does not have", where=f"list {j}")
+            if not np.array_equal(np.searchsorted(ids, edges), cuts[j]):
+                raise InputError("the postings are not those of these codes", where=f"list {j}", remedy=REDO)
 
     def posting(self, j: int) -> tuple[Int64[np.ndarray, " p"], Float32[np.ndarray, " p"]]:
         """Image rows (ascending) where neuron j fires, and its activations: views into the index, not copies."""

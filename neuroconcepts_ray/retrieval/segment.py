@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from neuroconcepts_ray.retrieval import kernels
+from neuroconcepts_ray.retrieval import kernels, passes
 from neuroconcepts_ray.retrieval.forward import Forward
 from neuroconcepts_ray.retrieval.postings import Postings
 from neuroconcepts_ray.retrieval.ranking import Filters, Ranking, Weights
@@ -70,7 +70,9 @@ class Segment:
     forward: Forward
     images: Images
     removed: Int64[np.ndarray, " r"] = field(default_factory=lambda: np.zeros(0, np.int64))
-    _gates: "OrderedDict[tuple[str, str], Float32[np.ndarray, ' m']]" = field(default_factory=OrderedDict)
+    _gates: "OrderedDict[tuple[str, str], tuple[Float32[np.ndarray, ' m'], Float32[np.ndarray, ' c']]]" = field(
+        default_factory=OrderedDict
+    )
     _allowed: "OrderedDict[str, Allowed]" = field(default_factory=OrderedDict)
     _norms: "OrderedDict[str, Float64[np.ndarray, ' m']]" = field(default_factory=OrderedDict)
 
@@ -118,12 +120,57 @@ class Segment:
             barred: Rows that may not although they are allowed: a query's own patient.
         """
         rows = self._candidates(ranking, weights, top, allowed, barred)
-        if len(barred):
-            rows = np.setdiff1d(rows, barred, assume_unique=True)
+        return self._best(ranking, weights, top, rows)
+
+    def search_many(
+        self,
+        rankings: Sequence[Ranking],
+        weights: Weights,
+        top: int,
+        allowed: Allowed = EVERYBODY,
+        barred: Sequence[Int64[np.ndarray, " _"]] = (),
+    ) -> list[tuple[Int64[np.ndarray, " _"], Float64[np.ndarray, " _"]]]:
+        """:meth:`search` of each ranking, several in one pass where they allow it.
+
+        Args:
+            rankings: What scores, each.
+            weights: How neurons are weighted in the whole index.
+            top: Most hits of each.
+            allowed: Who may be a hit of any.
+            barred: Rows that may not, each; empty for none.
+        """
+        bars = list(barred) or [NOBODY] * len(rankings)
+        rows: list[Int64[np.ndarray, " _"] | None] = [None] * len(rankings)
+        plain = [at for at, one in enumerate(rankings) if self._together(one, allowed)]
+        for first in range(0, len(plain), passes.TOGETHER):
+            some = plain[first : first + passes.TOGETHER]
+            gate, ceiling = self._gate("norm", weights, allowed)
+            found = passes.candidates(
+                self.postings,
+                self.forward,
+                [rankings[at] for at in some],
+                [bars[at] for at in some],
+                gate,
+                ceiling,
+                top,
+            )
+            for at, one in zip(some, found, strict=True):
+                rows[at] = one
+        return [
+            self.search(one, weights, top, allowed, bar) if those is None else self._best(one, weights, top, those)
+            for one, bar, those in zip(rankings, bars, rows, strict=True)
+        ]
+
+    def _together(self, ranking: Ranking, allowed: Allowed) -> bool:
+        """Whether a ranking needs nothing but a pass that others may share."""
+        return ranking.kind == "cosine" and not ranking.must and not ranking.must_not and allowed.rows is None
+
+    def _best(
+        self, ranking: Ranking, weights: Weights, top: int, rows: Int64[np.ndarray, " c"]
+    ) -> tuple[Int64[np.ndarray, " h"], Float64[np.ndarray, " h"]]:
         scores = self.score(ranking, weights, rows)
-        kept = scores > ranking.least
-        rows, scores = rows[kept], scores[kept]
         order = np.lexsort((rows, -scores))[:top]
+        order = order[scores[order] > ranking.least]
         return rows[order], scores[order]
 
     def score(self, ranking: Ranking, weights: Weights, rows: Int64[np.ndarray, " r"]) -> Float64[np.ndarray, " r"]:
@@ -133,7 +180,7 @@ class Segment:
         query = np.zeros(self.n)
         query[ranking.neurons] = ranking.weights
         if ranking.kind == "bm25":
-            length = self._lengths(weights, ranking).astype(np.float64)
+            length = self._lengths(weights, ranking)
             kernels.rescore_bm25(rows, forward.indptr, forward.neurons, forward.values, query, length, ranking.k1, out)
             return out
         kernels.rescore(rows, forward.indptr, forward.neurons, forward.values, query, out)
@@ -201,12 +248,13 @@ class Segment:
         postings = self.postings
         barred, below = _bounds(ranking.must_not)
         if ranking.must:
-            return self._matching(ranking, barred, below, top, self._gate("open", weights, allowed), not_these)
+            return self._matching(ranking, barred, below, top, self._gate("open", weights, allowed)[0], not_these)
         touched = int(postings.sizes[ranking.neurons].sum())
         per_row = len(self.forward.neurons) / max(1, len(self))
         if allowed.rows is not None and len(allowed.rows) * per_row < FEW * touched:
-            return self._not_firing(allowed.rows, barred, below)
-        gate = self._gate("norm" if ranking.kind == "cosine" else "open", weights, allowed)
+            rows = self._not_firing(allowed.rows, barred, below)
+            return np.setdiff1d(rows, not_these, assume_unique=True) if len(not_these) else rows
+        gate, ceiling = self._gate("norm" if ranking.kind == "cosine" else "open", weights, allowed)
         if len(barred):
             gate = gate.copy()
             for j, bound in zip(barred.tolist(), below.tolist(), strict=True):
@@ -215,9 +263,11 @@ class Segment:
         if len(ranking.neurons) == 1 and ranking.kind == "sum" and ranking.weights[0] > 0 and not len(not_these):
             j = int(ranking.neurons[0])
             start, size = int(postings.starts[j]), int(postings.sizes[j])
-            scratch = np.empty(top, np.float32)
-            return np.asarray(kernels.strongest(postings.words, postings.values, start, size, gate, top, scratch))
-        return self._pass(ranking, weights, top, not_these, gate)
+            best = np.empty(top, np.float32)
+            return np.asarray(kernels.strongest(postings.words, postings.values, start, size, gate, top, best))
+        lengths = self._lengths(weights, ranking) if ranking.kind == "bm25" else None
+        (found,) = passes.candidates(postings, self.forward, [ranking], [not_these], gate, ceiling, top, lengths)
+        return found
 
     def _matching(
         self,
@@ -251,7 +301,7 @@ class Segment:
     def _tallies(
         self, ranking: Ranking, single: tuple[tuple[int, float], ...], barred: Int64[np.ndarray, " b"]
     ) -> bool:
-        """Whether all lists are read through: where what must fire is what scores, and no list is by far the shortest."""
+        """Whether all lists are read through: what must fire is what scores, and no list is by far the shortest."""
         wanted = [j for j, _ in single]
         sizes = self.postings.sizes
         through = int(sizes[wanted].sum() + sizes[barred].sum())
@@ -279,32 +329,6 @@ class Segment:
                 kernels.strongest_together(postings.words, start, size, marks, len(wanted), score, gate, top, 0.0, best)
             )
 
-    def _pass(
-        self,
-        ranking: Ranking,
-        weights: Weights,
-        top: int,
-        not_these: Int64[np.ndarray, " b"],
-        gate: Float32[np.ndarray, " m"],
-    ) -> Int64[np.ndarray, " c"]:
-        postings = self.postings
-        # A cosine is at most 1, so float32 is precise enough to choose by; other sums have no such bound.
-        dtype = np.float32 if ranking.kind == "cosine" else np.float64
-        share = ranking.weights.astype(dtype)
-        with scratch(len(self), np.dtype(dtype)) as score:
-            if ranking.kind == "bm25":
-                length = self._lengths(weights, ranking).astype(dtype)
-                kernels.accumulate_bm25(*postings.lists, ranking.neurons, share, length, dtype(ranking.k1), score)
-            else:
-                kernels.accumulate(*postings.lists, ranking.neurons, share, score)
-            score[not_these] = 0
-            peak = np.empty(-(-len(score) // kernels.CHUNK), dtype)
-            kernels.peaks(score, gate, peak)
-            # Products, sums, norm and gate each round once; a float64 sum here is the very sum that scores.
-            epsilon = (len(ranking.neurons) + 4) * float(np.finfo(np.float32).eps) if dtype is np.float32 else 0.0
-            best = np.empty(top, dtype)
-            return np.asarray(kernels.select(score, gate, peak, top, dtype(epsilon), best))
-
     def _not_firing(
         self, rows: Int64[np.ndarray, " r"], barred: Int64[np.ndarray, " b"], below: Float32[np.ndarray, " b"]
     ) -> Int64[np.ndarray, " k"]:
@@ -319,15 +343,19 @@ class Segment:
         k: Float64[np.ndarray, " m"] = ranking.k1 * (1 - ranking.b + ranking.b * lengths / weights.mean_length)
         return k
 
-    def _gate(self, what: str, weights: Weights, allowed: Allowed) -> Float32[np.ndarray, " m"]:
-        """1 (``open``) or 1/‖ω ∘ z_i‖ (``norm``) where a row may be a hit, 0 where not."""
+    def _gate(
+        self, what: str, weights: Weights, allowed: Allowed
+    ) -> tuple[Float32[np.ndarray, " m"], Float32[np.ndarray, " c"]]:
+        """1 (``open``) or 1/‖ω ∘ z_i‖ (``norm``) where a row may be a hit, else 0; and the largest of each chunk."""
 
-        def make() -> Float32[np.ndarray, " m"]:
+        def make() -> tuple[Float32[np.ndarray, " m"], Float32[np.ndarray, " c"]]:
             mask = self.live() if allowed.mask is None else self.live() & allowed.mask
             if what == "open":
-                return mask.astype(np.float32)
-            norms = self.norms(weights)
-            return np.divide(1.0, norms, out=np.zeros(len(self)), where=mask & (norms > 0)).astype(np.float32)
+                gate = mask.astype(np.float32)
+            else:
+                norms = self.norms(weights)
+                gate = np.divide(1.0, norms, out=np.zeros(len(self)), where=mask & (norms > 0)).astype(np.float32)
+            return gate, passes.ceilings(gate)
 
         key = (what if what == "open" else f"{what} {weights.key}", allowed.key)
         return _remember(self._gates, key, make, CACHED)
@@ -338,7 +366,7 @@ _SCRATCH = threading.local()
 
 @contextlib.contextmanager
 def scratch(length: int, dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
-    """Zeros for the length of a query: a thread's own array, kept, since fresh pages cost more than clearing old ones."""
+    """Zeros for the length of a query: a thread's own, kept, since fresh pages cost more than clearing old ones."""
     kept: dict[np.dtype[Any], np.ndarray] = _SCRATCH.__dict__.setdefault("arrays", {})
     if dtype not in kept or len(kept[dtype]) < length:
         kept[dtype] = np.empty(length, dtype)

@@ -83,8 +83,11 @@ class Draft:
         return cls(key, files, len(ids), np.bincount(ordered.indices, minlength=codes.shape[1]).astype(np.int64))
 
     def put(self, lake: Lake, plan: Plan) -> list[Part]:
-        """Write the files into the lake."""
-        return [lake.put_part(plan, f"{self.key}.{name}", data, rows=self.rows) for name, data in self.files.items()]
+        """Write the files, in their order; they count once a receipt or manifest names them."""
+        return [
+            lake.put_part(plan, f"{self.key}.{file}", data, rows=self.rows if file == IMAGES else 0)
+            for file, data in self.files.items()
+        ]
 
     def open(self) -> Segment:
         """The segment from memory, as a reader of the lake will have it."""
@@ -198,7 +201,7 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
     def open_postings(path: Path) -> Postings:
         return Postings.open(path, rows=rows, sizes=opened.sizes)
 
-    path = fetch(lake, lists, cache, lambda path: open_postings(path).check())
+    path = fetch(lake, lists, cache, lambda path: open_postings(path).check(opened.cuts))
     return Segment(key, open_postings(path), opened, Images(fetch(lake, images, cache), rows))
 
 

@@ -138,6 +138,7 @@ def naive(a: Archive, query: Query) -> list[tuple[str, float]]:
         allowed &= np.array([value not in barred for value in columns[own]])
     least = 0.0
     if (q < 0).any():
-        least = 1e-5 if examples or (opposites and query.weighting != "bm25") else 1e-9 * np.abs(q).sum()
+        cosine = (examples or opposites) and query.weighting != "bm25"
+        least = 1e-5 if cosine else 1e-9 * np.abs(q).sum()
     hits = sorted((-score[row], ids[row]) for row in range(m) if allowed[row] and score[row] > least)
     return [(one, -s) for s, one in hits[query.offset : query.offset + query.top]]

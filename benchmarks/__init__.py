@@ -1,0 +1,1 @@
+"""Every figure that the README quotes, side by side with its peers."""
