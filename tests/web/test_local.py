@@ -15,8 +15,9 @@ from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.retrieval import changes
 from neuroconcepts_ray.retrieval.query import Query
+from neuroconcepts_ray.web.app import Uploader
 from neuroconcepts_ray.web.follow import Followed, Version, Watch
-from neuroconcepts_ray.web.local import opener
+from neuroconcepts_ray.web.local import LazyUploader, opener
 from tests.conftest import Chain, Command, free_port
 from tests.retrieval.model import archive
 from tests.web.lakes import cache, open_lake, put
@@ -24,6 +25,18 @@ from tests.web.lakes import cache, open_lake, put
 
 def get(port: int, path: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1{path}", timeout=30) as response:
+        found: dict[str, Any] = json.load(response)
+        return found
+
+
+def upload(port: int, film: bytes) -> dict[str, Any]:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="film.jpg"\r\n\r\n'
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/search/upload",
+        head + film + b"\r\n--b--\r\n",
+        {"content-type": "multipart/form-data; boundary=b"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - our own address
         found: dict[str, Any] = json.load(response)
         return found
 
@@ -139,6 +152,10 @@ def test_the_verb_serves_a_finished_chain_and_ends_when_asked(chain: Chain, nc_a
         assert images == mine.status()["codes.latents"]["images"]
         image_id = next((chain.archive / "archive").rglob("*.jpg")).stem
         assert get(port, f"/images/{image_id}/like?top=3")["kind"] == "cosine"
+        film = next((chain.archive / "archive").rglob("*.jpg"))
+        uploaded = upload(port, film.read_bytes())
+        assert uploaded["answer"]["hits"]
+        assert uploaded["distance"] > 0
         again = nc_alone("serve", "-c", mine.file, "--port", port, code=4, XDG_CACHE_HOME=str(tmp_path / "cache"))
         assert "cannot listen there" in again.error
     finally:
@@ -151,3 +168,11 @@ def test_the_verb_serves_a_finished_chain_and_ends_when_asked(chain: Chain, nc_a
 
 def test_the_verb_refuses_a_space_that_is_not_there(chain: Chain, nc_alone: Command) -> None:
     assert "latents" in nc_alone("serve", "-c", chain.file, "--space", "none", code=2).error
+
+
+def test_an_uploader_that_does_not_fit_the_index_is_the_servers_fault_not_the_callers() -> None:
+    def opened() -> Uploader:
+        raise InputError("codes.latents was made with another sae", value="abc")
+
+    with pytest.raises(EnvironmentFault, match=r"cannot encode images: codes\.latents was made with another sae"):
+        LazyUploader(opened).encode(b"")
