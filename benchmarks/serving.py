@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--phases", nargs="*", default=["quiet", "killed", "swapped"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     prepare_environment()
@@ -169,6 +170,12 @@ def main() -> None:
             client.run(options.rate, 5, {})
             gone = random.Random(1).sample(ids, 1000)  # noqa: S311 - examples, not secrets
             client.ids = sorted(set(ids) - set(gone))
+            quarter, third = options.seconds / 4, options.seconds / 3
+            events = {
+                "quiet": {},
+                "killed": {quarter: kill},
+                "swapped": {quarter: lambda: change("remove", *gone), 2 * third: lambda: change("compact")},
+            }
             found = {
                 "images": options.images,
                 "shards": options.shards,
@@ -177,16 +184,7 @@ def main() -> None:
                 "cores": os.cpu_count(),
                 "made_s": round(made_s, 1),
                 "up_s": round(up_s, 1),
-                "quiet": client.run(options.rate, options.seconds, {}),
-                "killed": client.run(options.rate, options.seconds, {options.seconds / 4: kill}),
-                "swapped": client.run(
-                    options.rate,
-                    options.seconds,
-                    {
-                        options.seconds / 6: lambda: change("remove", *gone),
-                        options.seconds / 2: lambda: change("compact"),
-                    },
-                ),
+                **{phase: client.run(options.rate, options.seconds, events[phase]) for phase in options.phases},
             }
         finally:
             from ray import serve

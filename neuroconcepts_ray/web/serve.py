@@ -47,7 +47,7 @@ OPENING_S = 600.0
 """How long opening may take: a shard's segments come from the lake when a machine sees them for the first time."""
 
 
-def one_thread() -> None:
+def settle() -> None:
     """Keep the numeric libraries to one thread: replicas are the parallelism."""
     import numba
     import pyarrow as pa
@@ -66,7 +66,7 @@ class ShardReplica:
     """
 
     async def __init__(self, spec: Spec, number: int) -> None:  # type: ignore[misc]
-        one_thread()
+        settle()
         self._shard = shards.Shard(spec.follow(), number, spec.args.shards, Path(spec.cache))
         self._work = ThreadPoolExecutor(1, "search")
         # A replica counts as up only once it has the newest state open.
@@ -142,6 +142,7 @@ class Router:
     """
 
     async def __init__(self, spec: Spec, *handles: Handle) -> None:  # type: ignore[misc]
+        settle()
         self._followed = spec.follow()
         self._spec, self._handles = spec, handles
         self._ask = Handles(handles, spec.args.timeout_s)
