@@ -319,7 +319,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; there is no login, so think before opening it.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8265,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8300,
     ray: Annotated[bool, typer.Option("--ray", help="Serve over shards on Ray Serve.")] = False,
     shards: Annotated[int, typer.Option(help="With --ray: shards that the segments are dealt over.", min=1)] = 2,
     replicas: Annotated[int, typer.Option(help="With --ray: replicas of each shard.", min=1)] = 1,

@@ -66,13 +66,20 @@ def _say(host: str, port: int) -> None:
 
 
 def _here(path: Path, overrides: list[str], space: str, host: str, port: int, poll_s: float, new_only: bool) -> None:
-    from neuroconcepts_ray.web import local
+    from neuroconcepts_ray.web import app, local
     from neuroconcepts_ray.web.follow import Followed
 
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     if space not in line.config.spaces:
         raise ConfigError("the pipeline has no such space", value=space, limit=", ".join(line.config.spaces))
     have = line.artifacts(f"index.{space}")
+
+    def uploader() -> app.Uploader:
+        # Here, because it needs torch.
+        from neuroconcepts_ray.retrieval.upload import Uploader
+
+        return Uploader.open(line.lake, have, space)
+
     followed = Followed.start(line.lake, have[f"index.{space}"], have.get(f"names.{space}"))
     local.run(
         followed,
@@ -80,6 +87,7 @@ def _here(path: Path, overrides: list[str], space: str, host: str, port: int, po
         host=host,
         port=port,
         poll_s=poll_s,
+        uploader=local.LazyUploader(uploader),
         ready=lambda: _say(host, port),
     )
 

@@ -20,6 +20,7 @@ from neuroconcepts_ray.lake.manifest import Manifest, Part
 from neuroconcepts_ray.lake.recipe import Plan, Recipe, digest
 from neuroconcepts_ray.retrieval.index import Index, unknown_image
 from neuroconcepts_ray.retrieval.ranking import Statistics
+from neuroconcepts_ray.retrieval.segment import Segment
 from neuroconcepts_ray.retrieval.snapshot import (
     Draft,
     Snapshot,
@@ -47,9 +48,11 @@ class State:
     gone: tuple[str, ...]
     version: int
 
-    def open(self, lake: Lake, cache: Path, only: Sequence[str] | None = None) -> Index:
+    def open(
+        self, lake: Lake, cache: Path, only: Sequence[str] | None = None, held: Sequence[Segment] = ()
+    ) -> Index:
         """Open it; see :func:`open_index`."""
-        return open_index(lake, self.manifest, cache, only=only, gone=self.gone)
+        return open_index(lake, self.manifest, cache, only=only, gone=self.gone, held=held)
 
 
 def ref_of(base: Manifest) -> str:

@@ -84,6 +84,10 @@ class Segment:
         """Number of neurons."""
         return self.postings.n
 
+    def bare(self) -> "Segment":
+        """The same without tombstones: what is mapped and read is shared, what depends on who stands is not."""
+        return Segment(self.key, self.postings, self.forward, self.images)
+
     def live(self) -> Bool[np.ndarray, " m"]:
         """Whether each row still stands."""
         mask = np.ones(len(self), bool)

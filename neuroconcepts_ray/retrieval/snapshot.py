@@ -206,7 +206,13 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
 
 
 def open_index(
-    lake: Lake, manifest: Manifest, cache: Path, *, only: Sequence[str] | None = None, gone: Sequence[str] = ()
+    lake: Lake,
+    manifest: Manifest,
+    cache: Path,
+    *,
+    only: Sequence[str] | None = None,
+    gone: Sequence[str] = (),
+    held: Sequence[Segment] = (),
 ) -> Index:
     """Open a committed index.
 
@@ -216,14 +222,16 @@ def open_index(
         cache: Folder for what has been fetched and checked.
         only: Keys of segments to open, where this is one shard of several; None for all.
         gone: Images that a newer state of the index has removed, beside the manifest's own tombstones.
+        held: Segments that are open already, in another state: what is immutable of them is shared.
 
     Raises:
         InputError: See :func:`open_segment`.
     """
     snapshot = read_snapshot(lake, manifest)
     n = len(snapshot.statistics.frequency)
+    there = {segment.key: segment for segment in held}
     segments = [
-        open_segment(lake, manifest, key, rows, n, cache)
+        there[key].bare() if key in there else open_segment(lake, manifest, key, rows, n, cache)
         for key, rows in snapshot.segments
         if only is None or key in only
     ]

@@ -7,20 +7,23 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from neuroconcepts_ray import __version__
 from neuroconcepts_ray.config import StrictModel, validate
-from neuroconcepts_ray.errors import ConfigError, DigestError, EnvironmentFault, InputError, NeuroconceptsError, NotFound
+from neuroconcepts_ray.errors import (
+    ConfigError,
+    NeuroconceptsError,
+    NotFound,
+)
 from neuroconcepts_ray.retrieval import query as questions
 from neuroconcepts_ray.retrieval.query import DEEPEST, TOP, Exclude, find_concept, find_words
 from neuroconcepts_ray.retrieval.ranking import Example, Weighting
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.web import models
+from neuroconcepts_ray.web import models, problems
 from neuroconcepts_ray.web.config import LARGEST_UPLOAD, LOOPBACK, MOST_FOLDED, PREFIX
-from neuroconcepts_ray.web.guard import Guard, plain
+from neuroconcepts_ray.web.guard import Guard
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,12 @@ def create_app(
         openapi_url=f"{PREFIX}/openapi.json",
         responses=ERRORS,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.add_middleware(Guard, hosts=hosts)
-    app.add_exception_handler(NeuroconceptsError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(NeuroconceptsError, problems.refused)
+    app.add_exception_handler(RequestValidationError, problems.invalid)
+    app.add_exception_handler(HTTPException, problems.unrouted)
 
     async def ask_now() -> Serving:
         return current()
@@ -209,7 +213,9 @@ def parse(body: bytes) -> questions.Query:
     try:
         return questions.Query.model_validate_json(body, strict=True)
     except ValidationError as error:
-        raise _misunderstood([(item["loc"], item["msg"]) for item in error.errors(include_input=False)]) from None
+        raise problems.misunderstood(
+            [(item["loc"], item["msg"]) for item in error.errors(include_input=False)]
+        ) from None
 
 
 async def _question(request: Request) -> questions.Query:
@@ -248,45 +254,3 @@ def _body(model: type[StrictModel]) -> dict[str, Any]:
 
 def _json(model: StrictModel) -> Response:
     return Response(model.model_dump_json(), media_type="application/json")
-
-
-def _misunderstood(items: list[tuple[Any, str]]) -> ConfigError:
-    lines = [f"{'.'.join(str(part) for part in loc)}: {msg}" if loc else msg for loc, msg in items]
-    more = f" (+{len(lines) - 5} more)" if len(lines) > 5 else ""
-    return ConfigError("; ".join(lines[:5]) + more, remedy=f"{PREFIX}/openapi.json describes every field")
-
-
-def status_of(error: NeuroconceptsError) -> int:
-    """The HTTP status of an error: whose fault it is."""
-    if isinstance(error, NotFound):
-        return 404
-    if isinstance(error, EnvironmentFault | DigestError):
-        return 503
-    return 422 if isinstance(error, ConfigError | InputError) else 500
-
-
-def problem(error: NeuroconceptsError, status: int) -> dict[str, Any]:
-    """An error's fields; where the caller is not to blame, without values and places, which are the machine's."""
-    if status == 500:
-        return {"what": "a fault of ours", "value": None, "limit": None, "remedy": None, "where": None}
-    fields = {key: plain(text) for key, text in error.fields().items() if key != "type"}
-    return fields if status < 500 else {**fields, "value": None, "limit": None, "where": None}
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, NeuroconceptsError)  # noqa: S101 - as registered
-    status = status_of(error)
-    return JSONResponse(problem(error, status), status)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
-    made = _misunderstood([(item["loc"], item["msg"]) for item in error.errors()])
-    return JSONResponse(problem(made, 422), 422)
-
-
-async def _unrouted(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
-    what = {404: "there is no such address", 405: "this address does not take that method"}
-    made = ConfigError(what.get(error.status_code, str(error.detail)), remedy=f"{PREFIX}/openapi.json lists all")
-    return JSONResponse(problem(made, error.status_code), error.status_code, headers=error.headers)

@@ -21,7 +21,7 @@ LONGEST_TEXT = 300
 HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 
-class TooLarge(Exception):  # noqa: N818 - never leaves this module
+class TooLarge(Exception):
     """The body is larger than its route takes."""
 
 
@@ -53,7 +53,9 @@ class Guard:
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         if self.hosts is not None and _host(headers.get(b"host", b"")) not in self.hosts:
-            await _refuse(send, 400, "this server does not answer to that host name", "Call it by the name it listens on")
+            await _refuse(
+                send, 400, "this server does not answer to that host name", "Call it by the name it listens on"
+            )
             return
         most = LARGEST_UPLOAD if scope["path"].endswith("/upload") else LARGEST_BODY
         length = headers.get(b"content-length", b"0")

@@ -1,15 +1,17 @@
 """Serving on one machine: a plain search service behind uvicorn, which moves on when a newer state is published."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
 
-from neuroconcepts_ray.errors import EnvironmentFault
+from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError
 from neuroconcepts_ray.naming.tables import load_names
 from neuroconcepts_ray.retrieval import changes
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.web.app import Serving, Uploader, create_app
+from neuroconcepts_ray.retrieval.segment import Segment
+from neuroconcepts_ray.web.app import Serving, Uploaded, Uploader, create_app
 from neuroconcepts_ray.web.config import LOOPBACK
 from neuroconcepts_ray.web.follow import Followed, Version, Watch, warm
 
@@ -21,16 +23,46 @@ def opener(followed: Followed, cache: Path) -> Callable[[Version], Serving]:
         followed: The index.
         cache: Folder for what has been fetched and checked.
     """
+    held: list[Segment] = []
 
     def opened(version: Version) -> Serving:
         state = followed.state(version)
-        index = state.open(followed.lake, cache)
+        index = state.open(followed.lake, cache, held=held)
+        held[:] = index.segments
         warm(index)
         names = followed.names_of(state)
         service = SearchService(index, load_names(followed.lake, names) if names is not None else None)
         return Serving(service, version.number, lambda: changes.stats(index, state))
 
     return opened
+
+
+class LazyUploader:
+    """Opens what encodes images when the first one comes: a server that gets none needs neither torch nor its memory.
+
+    Args:
+        open_: Opens it.
+    """
+
+    def __init__(self, open_: Callable[[], Uploader]) -> None:
+        self._open = open_
+        self._made: Uploader | None = None
+        self._lock = threading.Lock()
+
+    def encode(self, data: bytes) -> Uploaded:
+        """See :class:`Uploader`; one at a time, for the classifier takes all threads it is given.
+
+        Raises:
+            InputError: The file cannot be decoded.
+            EnvironmentFault: Classifier or dictionary are not those of the index.
+        """
+        with self._lock:
+            if self._made is None:
+                try:
+                    self._made = self._open()
+                except (ConfigError, InputError) as error:
+                    raise EnvironmentFault(f"this server cannot encode images: {error.what}") from error
+            return self._made.encode(data)
 
 
 def run(

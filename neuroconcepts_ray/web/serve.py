@@ -5,13 +5,11 @@ state of the index is opened by every replica before the router moves on to it, 
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from ray import serve
@@ -20,23 +18,21 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from neuroconcepts_ray import config as configs
-from neuroconcepts_ray import pipeline
-from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError
-from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.store import open_store
+from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.naming.tables import load_names
-from neuroconcepts_ray.pipeline import Pipeline
 from neuroconcepts_ray.retrieval import changes, faiss_guard
-from neuroconcepts_ray.retrieval.search import SearchService, check_names
+from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.retrieval.snapshot import read_snapshot
 from neuroconcepts_ray.web import shards
 from neuroconcepts_ray.web.app import Serving, create_app
 from neuroconcepts_ray.web.config import ServeArgs
-from neuroconcepts_ray.web.follow import Followed, Version, Watch
+from neuroconcepts_ray.web.follow import Version, Watch
 from neuroconcepts_ray.web.shards import Question, Remote, Reply, View, deal, shard_name
+from neuroconcepts_ray.web.spec import Spec, specify
 
-LOG = logging.getLogger("neuroconcepts.web")
+Handle = DeploymentHandle[Any]
+
+Response = DeploymentResponse[Reply]
 
 QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 """Serve's own log: no addresses, for they carry image ids."""
@@ -51,33 +47,7 @@ OPENING_S = 600.0
 """How long opening may take: a shard's segments come from the lake when a machine sees them for the first time."""
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What replicas are given; nothing of the archive, and not where protected health information lives.
-
-    Attributes:
-        lake: Where the lake is.
-        base: The index.
-        names: Names of its neurons.
-        began: Version of the ref when serving began.
-        cache: Folder on each machine for fetched segments.
-        args: The rest.
-    """
-
-    lake: str
-    base: Manifest
-    names: Manifest | None
-    began: int
-    cache: str
-    args: ServeArgs
-
-    def follow(self) -> Followed:
-        """The index, followed from this process."""
-        store = open_store(self.lake)
-        return Followed(Lake(store, store), self.base, self.began, self.names)
-
-
-def one_thread() -> None:
+def settle() -> None:
     """Keep the numeric libraries to one thread: replicas are the parallelism."""
     import numba
     import pyarrow as pa
@@ -95,8 +65,8 @@ class ShardReplica:
         number: Which shard.
     """
 
-    async def __init__(self, spec: Spec, number: int) -> None:
-        one_thread()
+    async def __init__(self, spec: Spec, number: int) -> None:  # type: ignore[misc]
+        settle()
         self._shard = shards.Shard(spec.follow(), number, spec.args.shards, Path(spec.cache))
         self._work = ThreadPoolExecutor(1, "search")
         # A replica counts as up only once it has the newest state open.
@@ -122,7 +92,7 @@ class Handles:
         timeout_s: How long a shard has, second tries included.
     """
 
-    def __init__(self, handles: Sequence[DeploymentHandle], timeout_s: float) -> None:
+    def __init__(self, handles: Sequence[Handle], timeout_s: float) -> None:
         self._handles, self._timeout = handles, timeout_s
 
     def __call__(self, version: Version, question: Question, shards: Sequence[int]) -> Mapping[int, Reply | None]:
@@ -132,16 +102,16 @@ class Handles:
         sent = {shard: self._send(shard, request) for shard in shards}
         return {shard: self._wait(shard, response, request, deadline) for shard, response in sent.items()}
 
-    def _send(self, shard: int, request: tuple[Version, Question]) -> "DeploymentResponse[Reply] | None":
+    def _send(self, shard: int, request: tuple[Version, Question]) -> Response | None:
         try:
-            return self._handles[shard].ask.remote(request)
+            return cast(Response, self._handles[shard].ask.remote(request))
         except (RayError, RayServeException):
             return None
 
     def _wait(
         self,
         shard: int,
-        response: "DeploymentResponse[Reply] | None",
+        response: Response | None,
         request: tuple[Version, Question],
         deadline: float,
     ) -> Reply | None:
@@ -151,7 +121,8 @@ class Handles:
                 if response is not None:
                     return response.result(timeout_s=max(left, 0.001))
             except TimeoutError:
-                response.cancel()
+                if response is not None:
+                    response.cancel()  # type: ignore[no-untyped-call]
                 return None
             except (RayError, RayServeException):
                 pass  # its replica died, or there is none at this moment: another one, while there is time
@@ -170,7 +141,8 @@ class Router:
         handles: One a shard.
     """
 
-    async def __init__(self, spec: Spec, *handles: DeploymentHandle) -> None:
+    async def __init__(self, spec: Spec, *handles: Handle) -> None:  # type: ignore[misc]
+        settle()
         self._followed = spec.follow()
         self._spec, self._handles = spec, handles
         self._ask = Handles(handles, spec.args.timeout_s)
@@ -244,50 +216,12 @@ class Router:
         return tuple(name for name in columns[0] if name in shared) if columns else ()
 
 
-def specify(args: ServeArgs) -> Spec:
-    """What replicas are given, from the pipeline that the arguments name.
-
-    Raises:
-        ConfigError: The pipeline has no such space.
-        InputError: Its index is not finished.
-    """
-    line = Pipeline(pipeline.load(Path(args.config), args.overrides), new_only=args.new_only)
-    if args.space not in line.config.spaces:
-        raise ConfigError("the pipeline has no such space", value=args.space, limit=", ".join(line.config.spaces))
-    have = line.artifacts(f"index.{args.space}")
-    base, names = have[f"index.{args.space}"], have.get(f"names.{args.space}")
-    return spec_of(line.lake, line.config.lake, base, names, line.config.index.cache_folder, args)
-
-
-def spec_of(lake: Lake, uri: str, base: Manifest, names: Manifest | None, cache: Path, args: ServeArgs) -> Spec:
-    """The same from artifacts.
-
-    Args:
-        lake: The lake.
-        uri: Where it is.
-        base: What the `index` stage made.
-        names: Names of its neurons.
-        cache: Folder on each machine for fetched segments.
-        args: The rest.
-    """
-    check_names(base, names)
-    state = changes.published(lake, base)
-    if state.gone:
-        # The base was made and never published; tombstones become its own, so that all shards count alike.
-        changes.publish(lake, base, cache)
-        state = changes.published(lake, base)
-    if state.gone:
-        raise InputError("the index has an unpublished state", remedy="Run `index` again")
-    return Spec(str(uri), base, names, state.version, str(cache), args)
-
-
 def bind(spec: Spec) -> serve.Application:
     """The application: a router, and a deployment for each shard."""
     args = spec.args
     options = {"num_cpus": args.cpus}
     bound = [
-        serve.deployment(ShardReplica)
-        .options(
+        serve.deployment(
             name=shard_name(number),
             num_replicas=args.replicas,
             max_ongoing_requests=4 * BATCH,
@@ -295,19 +229,19 @@ def bind(spec: Spec) -> serve.Application:
             health_check_period_s=2,
             graceful_shutdown_timeout_s=5,
             logging_config=QUIET,
-        )
-        .bind(spec, number)
+        )(ShardReplica).bind(spec, number)
         for number in range(args.shards)
     ]
-    router = serve.deployment(Router).options(
+    router = serve.deployment(
         name="router",
         num_replicas=args.routers,
         max_ongoing_requests=200,
         ray_actor_options=options,
         graceful_shutdown_timeout_s=5,
         logging_config=QUIET,
-    )
-    return router.bind(spec, *bound)
+    )(Router)
+    bound_router: serve.Application = router.bind(spec, *bound)
+    return bound_router
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -346,4 +280,4 @@ def run(args: ServeArgs, *, host: str, port: int, ready: Callable[[], None] = la
         while True:
             time.sleep(1)
     finally:
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]

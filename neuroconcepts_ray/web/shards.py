@@ -16,7 +16,7 @@ from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, fault
 from neuroconcepts_ray.naming.tables import Name
 from neuroconcepts_ray.retrieval.index import Index, check_columns, unknown_image
 from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking, Statistics, Weighting, Weights, merge
-from neuroconcepts_ray.retrieval.snapshot import open_index, read_snapshot
+from neuroconcepts_ray.retrieval.snapshot import read_snapshot
 from neuroconcepts_ray.web.follow import Followed, Version, warm
 
 KEPT = 2
@@ -137,7 +137,8 @@ class Shard:
                 state = self.followed.state(version)
                 snapshot = read_snapshot(self.followed.lake, state.manifest)
                 mine = deal(snapshot.segments, self.shards)[self.number]
-                index = open_index(self.followed.lake, state.manifest, self.cache, only=mine)
+                held = [segment for opened in self._opened.values() for segment in opened.segments]
+                index = state.open(self.followed.lake, self.cache, mine, held)
                 warm(index)
                 self._opened[version] = index
                 while len(self._opened) > KEPT:

@@ -1,5 +1,6 @@
 """A lake with a published index of the naive model's archive, cut into segments."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,10 @@ def open_lake(folder: Path) -> Lake:
 def put(lake: Lake, a: Archive, cuts: tuple[int, ...] = (), name: str = "first", *, publish: bool = True) -> Manifest:
     """A base over an archive; `cache` beside the lake."""
     edges = [0, *cuts, len(a.dense)]
-    drafts = [a.some(list(range(x, y))).draft(f"{name}{x}") for x, y in zip(edges, edges[1:], strict=False)]
+    drafts = [a.some(list(range(x, y))).draft(f"{name}{x}") for x, y in pairwise(edges)]
     plan = Plan(Recipe("index", 2, {}), {"catalog": name, "codes": f"codes of {name}"})
     frequency = (a.dense != 0).sum(axis=0).astype(np.int64)
-    snapshot = Snapshot(
-        tuple((draft.key, draft.rows) for draft in drafts), {}, Statistics(len(a.dense), frequency)
-    )
+    snapshot = Snapshot(tuple((draft.key, draft.rows) for draft in drafts), {}, Statistics(len(a.dense), frequency))
     parts = [part for draft in drafts for part in draft.put(lake, plan)]
     base = commit_snapshot(lake, plan, "index.latents", snapshot, parts, {"codes": "recipe"})
     if publish:

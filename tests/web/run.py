@@ -12,6 +12,7 @@ from ray import serve
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.web import serve as serving
 from neuroconcepts_ray.web.config import ServeArgs
+from neuroconcepts_ray.web.spec import spec_of
 
 
 def start(spec: dict) -> dict:
@@ -20,7 +21,7 @@ def start(spec: dict) -> dict:
     assert base is not None
     args = ServeArgs(config="-", shards=spec["shards"], replicas=spec["replicas"], cpus=0.1, poll_s=0.2, timeout_s=20)
     serving.start(
-        serving.spec_of(lake, spec["lake"], base, None, Path(spec["cache"]), args), host="127.0.0.1", port=spec["port"]
+        spec_of(lake, spec["lake"], base, None, Path(spec["cache"]), args), host="127.0.0.1", port=spec["port"]
     )
     return {}
 

@@ -1,4 +1,4 @@
-"""On a real Ray Serve: answers as the whole index gives them, through the death of a replica and changes of the index."""
+"""On a real Ray Serve: answers as the whole index gives them, through a death and through changes of the index."""
 
 import json
 import os

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError, NotFound
+from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.retrieval import changes
@@ -32,9 +32,7 @@ class Room:
         self.deaf: set[int] = set()
 
     def __call__(self, version: Version, question: Question, shards: Sequence[int]) -> Mapping[int, Reply | None]:
-        return {
-            one: None if one in self.deaf else self.shards[one].answer(version, question) for one in shards
-        }
+        return {one: None if one in self.deaf else self.shards[one].answer(version, question) for one in shards}
 
     def view(self) -> View:
         version = self.followed.look()
@@ -185,3 +183,16 @@ def test_a_version_that_cannot_be_opened_is_a_missing_shard_not_a_fault(tmp_path
     with pytest.raises(EnvironmentFault, match="no shard of the index answers"):
         room.service(beyond).search(Query(any_of=[2]))
     assert room.shards[0].answer(beyond.version, None).closed == "the index has no such version"  # type: ignore[arg-type]
+
+
+def test_a_new_state_shares_what_is_immutable_of_the_segments_that_are_open(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path)
+    a = archive(5)
+    base = put(lake, a, (50,))
+    room = Room(lake, base, 1)
+    old = room.shards[0].open(room.view().version)
+    changes.remove(lake, base, cache(lake), a.ids[:1])
+    new = room.shards[0].open(room.view().version)
+    assert [one.images for one in new.segments] == [one.images for one in old.segments]
+    assert sum(len(one.removed) for one in old.segments) == 0
+    assert sum(len(one.removed) for one in new.segments) == 1
