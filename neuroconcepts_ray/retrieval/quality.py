@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 from neuroconcepts_ray.activations.tables import load_activations
-from neuroconcepts_ray.catalog.tables import LABEL, load_catalog
+from neuroconcepts_ray.catalog.tables import LABEL, load_catalog, positions
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.lake.lake import Lake
@@ -23,13 +23,16 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.neurons.normalisation import Normalisation
 from neuroconcepts_ray.neurons.tables import load_codes
 from neuroconcepts_ray.retrieval import evaluate, flat
+from neuroconcepts_ray.retrieval.changes import published
+from neuroconcepts_ray.retrieval.fetch import default_cache
 from neuroconcepts_ray.retrieval.flat import Flat
+from neuroconcepts_ray.retrieval.index import Index
 from neuroconcepts_ray.retrieval.query import Query
 from neuroconcepts_ray.retrieval.relevance import agreement, answerable, gower
 from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.retrieval.tables import REQUIRED
 from neuroconcepts_ray.sae.config import FIT_ROLES
-from neuroconcepts_ray.sae.rows import has_role, positions
+from neuroconcepts_ray.sae.rows import has_role
 
 SEEN = ("fit", "select")
 """Roles that the classifier was fitted or stopped on: a figure on them is not held out."""
@@ -88,8 +91,8 @@ def measure(
     check_roles(query_roles, gallery_roles)
     catalog = load_catalog(lake, have["catalog"])
     codes = load_codes(lake, have[f"codes.{space}"])
-    service = SearchService.open(lake, have[f"index.{space}"], None, cache)
-    live = np.array([service.index.find(image_id) is not None for image_id in codes.image_ids.tolist()], bool)
+    index = published(lake, have[f"index.{space}"]).open(lake, cache or default_cache())
+    live = np.array([index.find(image_id) is not None for image_id in codes.image_ids.tolist()], bool)
     at = positions(codes.image_ids, catalog.image_ids)
     row = {int(place): number for number, place in enumerate(at.tolist()) if live[number]}
     sides = choose(
@@ -112,7 +115,9 @@ def measure(
 
     found = {name: evaluate.per_query(places, relevance, barred) for name, places in ranked.items()}
     found[CHANCE] = evaluate.chance(relevance, barred)
-    alike = gower(*({name: values[rows] for name, values in columns.items()} for rows in (sides.queries, sides.gallery)))
+    alike = gower(
+        *({name: values[rows] for name, values in columns.items()} for rows in (sides.queries, sides.gallery))
+    )
     found[METADATA] = evaluate.tied(alike, relevance, barred, seed=seed)
     differences = {
         control: {
@@ -121,12 +126,16 @@ def measure(
         }
         for control in CONTROLS
     }
-    recall, seconds = _ask(service, catalog.image_ids, sides, sorted(gallery_roles), scores[CODES], ranked[CODES], barred)
+    recall, seconds = _ask(index, catalog.image_ids, sides, sorted(gallery_roles), scores[CODES], ranked[CODES], barred)
     return {
         "space": space,
         "tap": tap,
         "roles": {"queries": sorted(query_roles), "gallery": sorted(gallery_roles)},
-        "queries": {"images": len(sides.queries), "groups": len(np.unique(groups)), "without_positive": sides.unanswerable},
+        "queries": {
+            "images": len(sides.queries),
+            "groups": len(np.unique(groups)),
+            "without_positive": sides.unanswerable,
+        },
         "gallery": {"images": len(sides.gallery), "groups": len(np.unique(catalog.groups[sides.gallery]))},
         "metadata": sorted(columns),
         "systems": {name: evaluate.figures(found[name], groups, draws=draws) for name in (CODES, *CONTROLS)},
@@ -262,14 +271,14 @@ def _dense(
     queries, gallery = (order[np.searchsorted(ids[order], known[rows])] for rows in (sides.queries, sides.gallery))
 
     def cosines(vectors: Float[np.ndarray, "m d"]) -> Float64[np.ndarray, "q g"]:
-        opened = Flat.open(flat.build(vectors[gallery]), rows=len(gallery), n=vectors.shape[1])
-        return np.stack([opened.scores(vectors[one]) for one in queries.tolist()])
+        opened = Flat.open(flat.build(flat.unit(vectors[gallery])), rows=len(gallery), n=vectors.shape[1])
+        return np.stack([opened.scores(flat.unit(vectors[one])) for one in queries.tolist()])
 
     return {DENSE: cosines(x), STANDARDISED: cosines((x - fitted.mean) / fitted.std)}
 
 
 def _ask(
-    service: SearchService,
+    index: Index,
     image_ids: Shaped[np.ndarray, " m"],
     sides: Sides,
     roles: list[str],
@@ -279,7 +288,8 @@ def _ask(
 ) -> tuple[Float64[np.ndarray, " q"], list[float]]:
     """Recall of the index against the exhaustive ranking, and what each query took; the first is asked twice."""
     place = {image_id: column for column, image_id in enumerate(image_ids[sides.gallery].tolist())}
-    there = [role for role in roles if role in service.index.values("role")]
+    service = SearchService(index)
+    there = [role for role in roles if role in index.values("role")]
     recall, seconds = np.full(len(sides.queries), np.nan), []
     for q, image_id in enumerate(image_ids[sides.queries].tolist()):
         query = validate(Query, {"like": [image_id], "top": evaluate.DEPTH, "where": {"role": there}})
