@@ -89,4 +89,5 @@ def gower(
 
 
 def _known(y: Float[np.ndarray, "m l"]) -> Float64[np.ndarray, "m l"]:
-    return (~np.isnan(y)).astype(np.float64)
+    known: Float64[np.ndarray, "m l"] = (~np.isnan(y)).astype(np.float64)
+    return known
