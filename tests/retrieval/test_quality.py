@@ -1,4 +1,4 @@
-"""Retrieval is measured on patients that the classifier has not seen, and says where it is no better than its controls."""
+"""Retrieval is measured on patients that the classifier has not seen, and says where a control does as well."""
 
 import json
 
