@@ -62,8 +62,10 @@ def newcomer(chain: Chain, cluster: Cluster, tmp_path_factory: pytest.TempPathFa
             target = classes / film.relative_to(real / "folder_per_class")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(film, target)
+    film = next((chain.archive / "archive").rglob("*.jpg"))
     variables = {
-        "IMAGE": next((chain.archive / "archive").rglob("*.jpg")).stem,
+        "IMAGE": film.stem,
+        "FILM": str(film),
         "ARCHIVE": str(archive),
         "REPORTS": str(reports),
         "FOLDER": str(classes),
@@ -79,7 +81,8 @@ def test_the_readmes_blocks_run_as_they_stand(newcomer: tuple[Path, dict[str, st
     folder, variables = newcomer
     if block.startswith("ray job"):
         # `ray job submit` takes the jobs server's address, and the job then its cluster's from Ray.
-        variables = {name: value for name, value in variables.items() if name != "RAY_ADDRESS"}
+        film = next((chain.archive / "archive").rglob("*.jpg"))
+    variables = {name: value for name, value in variables.items() if name != "RAY_ADDRESS"}
     if "per_class" not in variables["FOLDER"]:
         block = block.replace("folder.yaml --set", "folder.yaml --set catalog.split=hash --set")
     done = subprocess.run(

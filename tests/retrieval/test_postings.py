@@ -51,7 +51,7 @@ def test_every_list_and_every_row_come_back_exactly(
         source = (folder / "p", folder / "f")
     rows = Forward.open(source[1], n=11)
     lists = Postings.open(source[0], rows=37, sizes=rows.sizes)
-    lists.check()
+    lists.check(rows.cuts)
     dense = some.toarray()
     for j in range(11):
         ids, values = lists.posting(j)
@@ -85,7 +85,7 @@ def test_files_of_another_space_or_archive_are_refused(codes: sparse.csr_array) 
     with pytest.raises(InputError, match="not those of these codes"):
         opened(codes, sizes=sizes(codes) + 1)
     with pytest.raises(InputError, match="does not have"):
-        opened(codes, rows=200).check()
+        opened(codes, rows=200).check(Forward.open(forward.build(codes), n=N).cuts)
     with pytest.raises(InputError, match="another space"):
         Forward.open(forward.build(codes), n=N + 1)
 
@@ -109,6 +109,7 @@ def test_random_damage_never_reaches_beyond_an_input_error(data: st.DataObject) 
             if build is forward.build:
                 Forward.open(bytes(broken), n=6).check()
             else:
-                Postings.open(bytes(broken), rows=20, sizes=sizes(some)).check()
+                cuts = Forward.open(forward.build(some), n=6).cuts
+                Postings.open(bytes(broken), rows=20, sizes=sizes(some)).check(cuts)
         except InputError:
             pass
