@@ -94,7 +94,7 @@ TABLE: tuple[Stage, ...] = (
         "index",
         "index",
         "retrieval",
-        ("catalog", "codes."),
+        ("catalog", "activations.", "codes."),
         "index.",
         "Index the codes, so that `search` and `explain` can ask.",
     ),

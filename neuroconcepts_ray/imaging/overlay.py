@@ -30,7 +30,11 @@ def colours(share: Float[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w 3"]:
 
 
 def overlay(
-    pixels: UInt8[np.ndarray, "c h w"], values: Float[np.ndarray, "a b"], *, top: float | None = None, opacity: float = 0.6
+    pixels: UInt8[np.ndarray, "c h w"],
+    values: Float[np.ndarray, "a b"],
+    *,
+    top: float | None = None,
+    opacity: float = 0.6,
 ) -> bytes:
     """The bytes of a PNG: the image in grey, and over it where the map is above 0, the more opaque the higher it is.
 

@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64, Shaped
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Receipt
 from neuroconcepts_ray.lake.recipe import Plan, digest
-from neuroconcepts_ray.neurons.tables import codes_of
+from neuroconcepts_ray.lake.table import tensor_rows
+from neuroconcepts_ray.neurons.tables import codes_of, load_normalisation
+from neuroconcepts_ray.retrieval import flat
 from neuroconcepts_ray.retrieval.fetch import fetch
 from neuroconcepts_ray.retrieval.forward import Forward
 from neuroconcepts_ray.retrieval.ranking import Statistics
-from neuroconcepts_ray.retrieval.snapshot import FILES, FORWARD, Draft, Snapshot, commit_snapshot
+from neuroconcepts_ray.retrieval.snapshot import DENSE, FILES, FORWARD, Draft, Snapshot, commit_snapshot
 from neuroconcepts_ray.retrieval.tables import IMAGE_ID
 
 GROWTH = 4
@@ -89,7 +91,15 @@ def sources(lake: Lake, catalog: Manifest, codes: Manifest) -> list[Source]:
     )
 
 
-def build(lake: Lake, plan: Plan, name: str, catalog: Manifest, codes: Manifest, cache: Path) -> Manifest:
+def build(
+    lake: Lake,
+    plan: Plan,
+    name: str,
+    catalog: Manifest,
+    codes: Manifest,
+    cache: Path,
+    activations: Manifest | None = None,
+) -> Manifest:
     """Make the base of an index; segments that an older base has are taken as they are.
 
     Args:
@@ -99,23 +109,25 @@ def build(lake: Lake, plan: Plan, name: str, catalog: Manifest, codes: Manifest,
         catalog: The catalog.
         codes: Codes of its images.
         cache: Folder for what has been fetched and checked.
+        activations: Of a space of units, what its codes were made from: the full vectors are kept beside the codes.
 
     Raises:
         InputError: An image of the codes is not in the catalog.
     """
     n = int(codes.facts["n"])
+    files = FILES if activations is None else (*FILES, DENSE)
     parts: list[Part] = []
     segments: list[tuple[str, int]] = []
     frequency: Int64[np.ndarray, " n"] = np.zeros(n, np.int64)
     for source in sources(lake, catalog, codes):
         key = _key(plan, source, catalog, n)
-        found = [lake.receipt(plan, f"{key}.{file}") for file in FILES]
+        found = [lake.receipt(plan, f"{key}.{file}") for file in files]
         kept = [receipt.part for receipt in found if receipt is not None]
-        if len(kept) == len(FILES):
+        if len(kept) == len(files):
             part = kept[FILES.index(FORWARD)]
             frequency = frequency + Forward.open(fetch(lake, part, cache), n=n).sizes
         else:
-            draft = _draft(lake, key, source, catalog, n)
+            draft = _draft(lake, key, source, catalog, codes, activations)
             kept = [
                 lake.commit_receipt(plan, Receipt(shard=part.name, part=part)).part for part in draft.put(lake, plan)
             ]
@@ -136,8 +148,10 @@ def _key(plan: Plan, source: Source, catalog: Manifest, n: int) -> str:
     return digest([plan.recipe.digest, n, codes, [images[number].sha256 for number in source.partitions]])
 
 
-def _draft(lake: Lake, key: str, source: Source, catalog: Manifest, n: int) -> Draft:
-    codes = codes_of([lake.table(part) for part in source.codes], n)
+def _draft(
+    lake: Lake, key: str, source: Source, catalog: Manifest, made: Manifest, activations: Manifest | None
+) -> Draft:
+    codes = codes_of([lake.table(part) for part in source.codes], int(made.facts["n"]))
     images = _image_parts(catalog)
     table = pa.concat_tables([lake.table(images[number]) for number in source.partitions])
     place = {image_id: row for row, image_id in enumerate(table[IMAGE_ID].to_pylist())}
@@ -145,4 +159,25 @@ def _draft(lake: Lake, key: str, source: Source, catalog: Manifest, n: int) -> D
         rows = [place[image_id] for image_id in codes.image_ids.tolist()]
     except KeyError as error:
         raise InputError("an image is not in the catalog", value=error.args[0], remedy="Run `encode` again") from None
-    return Draft.of(key, codes.matrix, table.take(pa.array(rows, pa.int64())))
+    dense = None if activations is None else _dense(lake, source, made, activations, codes.image_ids)
+    return Draft.of(key, codes.matrix, table.take(pa.array(rows, pa.int64())), dense)
+
+
+def _dense(
+    lake: Lake, source: Source, codes: Manifest, activations: Manifest, image_ids: Shaped[np.ndarray, " m"]
+) -> Float32[np.ndarray, "m n"]:
+    """The units' z-scores of a source's images, all of them, each row of unit length."""
+    normalisation = load_normalisation(lake, codes)
+    # A part of codes is made of one part of activations, and both stand in the catalog's order.
+    pairs = zip(
+        [part.name for part in codes.parts if part.shard and part.rows],
+        [part for part in activations.parts if part.rows],
+        strict=True,
+    )
+    wanted = {part.name for part in source.codes}
+    tables = [lake.table(part) for name, part in pairs if name in wanted]
+    if [image_id for table in tables for image_id in table[IMAGE_ID].to_pylist()] != image_ids.tolist():
+        raise InputError("codes and activations are of different images", remedy="Run `encode` again")
+    return np.concatenate(
+        [flat.unit((tensor_rows(table["activation"]) - normalisation.mean) / normalisation.std) for table in tables]
+    )

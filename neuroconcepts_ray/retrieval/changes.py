@@ -201,7 +201,9 @@ def merged(key: str, index: Index) -> Draft:
     codes = [segment.forward.matrix()[rows] for segment, rows in zip(index.segments, live, strict=True)]
     tables = [segment.images.table().take(pa.array(rows)) for segment, rows in zip(index.segments, live, strict=True)]
     together = sparse.csr_array(sparse.vstack(codes)) if codes else sparse.csr_array((0, index.n), dtype=np.float32)
-    return Draft.of(key, together, pa.concat_tables(tables, promote_options="default"))
+    vectors = [one.dense.vectors[rows] for one, rows in zip(index.segments, live, strict=True) if one.dense is not None]
+    dense = np.concatenate(vectors) if vectors and len(vectors) == len(index.segments) else None
+    return Draft.of(key, together, pa.concat_tables(tables, promote_options="default"), dense)
 
 
 def stats(index: Index, state: State) -> dict[str, Any]:

@@ -40,6 +40,9 @@ def plan(config: IndexConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
     for space in config.spaces or there:
         if space not in there:
             raise ConfigError("no codes of this space", value=space, limit=", ".join(there) or "none yet")
-        inputs = {"catalog": have["catalog"].content, "codes": have[f"codes.{space}"].content}
-        plans[f"index.{space}"] = Plan(Recipe("index", ALGORITHM, {}), inputs)
+        codes = have[f"codes.{space}"]
+        inputs = {"catalog": have["catalog"].content, "codes": codes.content}
+        # Of units, whose codes keep only the largest, the full vectors are indexed too.
+        fields = {"dense": True} if codes.facts.get("origin") == "units" else {}
+        plans[f"index.{space}"] = Plan(Recipe("index", ALGORITHM, fields), inputs)
     return plans

@@ -1,4 +1,4 @@
-"""Whether a map points at what a neuron fires for: what it calls brightest is painted over, and so are random places."""
+"""Whether a map points at what a neuron fires for: its brightest part is painted over, and so are random places."""
 
 from collections.abc import Sequence
 
@@ -35,8 +35,9 @@ def deletion(
     elsewhere: int = 10,
     seed: int = 0,
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k r"]]:
-    """How far each neuron's pre-activation falls when its map's brightest part is painted over, and when parts of the
-    same shape at random places are (the part moved around the image, what leaves at one edge coming in at the other).
+    """How far each neuron's pre-activation falls when its map's brightest part is painted over, and random places are.
+
+    A random place is the same part moved around the image, what leaves at one edge coming in at the other.
 
     Args:
         mapper: What makes the maps.

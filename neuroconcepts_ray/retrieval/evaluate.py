@@ -42,8 +42,8 @@ def per_query(
     """Each metric of each query; NaN for a query that nothing in its gallery is relevant to.
 
     P@k = relevant among the first k, divided by k. AP = mean over the relevant images of the precision at their rank
-    (``map`` is its mean; scikit-learn's ``average_precision_score``). nDCG@20 = Σ_{i≤20} rel_i / log₂(i + 1), divided by
-    the same sum in the best order (scikit-learn's ``ndcg_score``: gains linear in the relevance).
+    (``map`` is its mean; scikit-learn's ``average_precision_score``). nDCG@20 = Σ_{i≤20} rel_i / log₂(i + 1), over the
+    same sum in the best order (scikit-learn's ``ndcg_score``: gains linear in the relevance).
 
     Args:
         ranked: Of :func:`order`.
@@ -61,7 +61,9 @@ def per_query(
             found[f"p@{k}"][q] = float((rel[:k] > 0).sum()) / k
         found["map"][q] = average_precision_score(rel > 0, falling[:size])
         # Of one image alone scikit-learn refuses to tell the order, which is the best.
-        found["ndcg@20"][q] = ndcg_score(rel[None], falling[None, :size], k=DEPTH, ignore_ties=True) if size > 1 else 1.0
+        found["ndcg@20"][q] = (
+            ndcg_score(rel[None], falling[None, :size], k=DEPTH, ignore_ties=True) if size > 1 else 1.0
+        )
     return found
 
 
@@ -103,7 +105,7 @@ def tied(
     draws: int = 10,
     seed: int = 0,
 ) -> dict[str, Float64[np.ndarray, " q"]]:
-    """:func:`per_query` of scores full of ties, as metadata give them: the mean over orders of the ties drawn at random.
+    """:func:`per_query` of scores full of ties, as metadata give them: the mean over random orders of the ties.
 
     Args:
         scores: Any scale.
@@ -122,7 +124,9 @@ def tied(
     return sums
 
 
-def figure(values: Float[np.ndarray, " q"], groups: Shaped[np.ndarray, " q"], *, draws: int = 200, seed: int = 0) -> Figure:
+def figure(
+    values: Float[np.ndarray, " q"], groups: Shaped[np.ndarray, " q"], *, draws: int = 200, seed: int = 0
+) -> Figure:
     """Mean over the queries that have a value, with n and the 95 % interval of a patient bootstrap.
 
     Args:
@@ -214,7 +218,9 @@ def latency(seconds: Sequence[float]) -> dict[str, Any]:
         return {"n": 0, "p50_ms": None, "p95_ms": None, "bins_ms": [], "counts": []}
     edges = 0.01 * 2.0 ** np.arange(0, 1 + max(1, int(np.ceil(np.log2(max(taken.max(), 0.02) / 0.01)))))
     # The first bin takes what is faster than its own edge; the last edge is beyond the slowest.
-    counts = np.bincount(np.clip(np.searchsorted(edges, taken, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1)
+    counts = np.bincount(
+        np.clip(np.searchsorted(edges, taken, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
+    )
     p50, p95 = np.percentile(taken, [50, 95])
     return {
         "n": len(taken),
@@ -226,4 +232,5 @@ def latency(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def _share(hits: Int[np.ndarray, " q"], of: Int[np.ndarray, " q"]) -> Float64[np.ndarray, " q"]:
-    return np.divide(hits, of, out=np.full(len(hits), np.nan), where=of > 0)
+    share: Float64[np.ndarray, " q"] = np.divide(hits, of, out=np.full(len(hits), np.nan), where=of > 0)
+    return share

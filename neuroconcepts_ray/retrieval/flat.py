@@ -31,18 +31,21 @@ def unit(x: Float[np.ndarray, "*m n"]) -> Float32[np.ndarray, "*m n"]:
     """
     wide = x.astype(np.float64)
     length = np.sqrt(np.square(wide).sum(axis=-1, keepdims=True))
-    return np.divide(wide, length, out=np.zeros_like(wide), where=length > 0).astype(np.float32)
+    rows: Float32[np.ndarray, "*m n"] = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0).astype(
+        np.float32
+    )
+    return rows
 
 
-def build(x: Float[np.ndarray, "m n"]) -> bytes:
-    """The bytes of a FAISS file over the unit rows of ``x``; equal vectors, equal bytes.
+def build(x: Float32[np.ndarray, "m n"]) -> bytes:
+    """The bytes of a FAISS file; equal vectors, equal bytes.
 
     Args:
-        x: One row an image, in the segment's order.
+        x: Of :func:`unit`, one row an image, in the segment's order.
     """
     faiss = faiss_guard.load()
     index = faiss.IndexFlatIP(x.shape[1])
-    index.add(unit(x))
+    index.add(np.ascontiguousarray(x))
     data: bytes = faiss.serialize_index(index).tobytes()
     return data
 
@@ -99,11 +102,11 @@ class Flat:
         """Cosines of some rows, or of all, with a query.
 
         Args:
-            query: Any length but 0.
+            query: Of unit length.
             rows: Which rows.
         """
         wanted = np.arange(len(self)) if rows is None else rows
-        q = unit(query).astype(np.float64)
+        q = query.astype(np.float64)
         out = np.empty(len(wanted))
         for start in range(0, len(wanted), BLOCK):
             some = wanted[start : start + BLOCK]
@@ -117,13 +120,13 @@ class Flat:
         """The allowed rows of highest cosine, exactly, best first, ties in row order.
 
         Args:
-            query: Any length; one of 0 finds nothing.
+            query: Of unit length; one of 0 finds nothing.
             top: Most hits.
             allowed: One flag a row; None where everybody may.
         """
         if not np.any(query):
             return np.zeros(0, np.int64), np.zeros(0)
-        rows = self._candidates(unit(query), top, allowed)
+        rows = self._candidates(query.astype(np.float32), top, allowed)
         scores = self.scores(query, rows)
         order = np.lexsort((rows, -scores))[:top]
         return rows[order], scores[order]
@@ -147,6 +150,7 @@ class Flat:
             kept = rows[0] >= 0
             best = found[0][kept]
             if asked == count or best[-1] < best[min(top, len(best)) - 1] - epsilon:
-                return rows[0][kept].astype(np.int64)
+                candidates: Int64[np.ndarray, " c"] = rows[0][kept].astype(np.int64)
+                return candidates
             asked = min(count, 2 * asked)
         return np.zeros(0, np.int64)

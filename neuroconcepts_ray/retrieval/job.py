@@ -23,7 +23,7 @@ def run(
 
     Args:
         config: Settings.
-        have: ``catalog`` and ``codes.<space>``.
+        have: ``catalog``, ``codes.<space>`` and, for spaces of units, their taps' activations.
         lake: The lake.
         compute: Unused: 377,110 codes take seconds.
 
@@ -39,7 +39,9 @@ def run(
         if found is None:
             faiss_guard.load()
             codes = have[f"codes.{name.removeprefix('index.')}"]
-            found = base.build(lake, one, name, have["catalog"], codes, config.cache_folder)
+            units = codes.facts.get("origin") == "units"
+            activations = have[f"activations.{codes.facts['tap']}"] if units else None
+            found = base.build(lake, one, name, have["catalog"], codes, config.cache_folder, activations)
             changes.publish(lake, found, config.cache_folder)
         made[name] = found
     return made

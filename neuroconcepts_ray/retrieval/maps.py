@@ -1,7 +1,7 @@
 """Where in an image a neuron sees what it fires for.
 
-Under average pooling a neuron's pre-activation is the mean over positions p of W_enc,j·(x_p − b_dec) + b_enc,j (of a unit:
-of its z-score (x_pj − mean_j)/std_j), so those summands are the map, exactly. Whether a tap is such a mean is not
+Under average pooling a neuron's pre-activation is the mean over positions p of W_enc,j·(x_p − b_dec) + b_enc,j (of a
+unit: of its z-score (x_pj − mean_j)/std_j), so those summands are the map, exactly. Whether a tap is such a mean is not
 guessed but looked at: the grid's mean must be the pooled vector of this very image. For a class token, a maximum, or a
 norm after pooling, the map is by occlusion: how far the pre-activation falls when a window is painted over.
 """
@@ -263,7 +263,8 @@ def write_maps(
             if image_id not in sources:
                 raise InputError("the catalog has no such image", value=image_id)
             wanted.setdefault(image_id, []).append(pair.neuron)
-    films, made = {}, {}
+    films: dict[str, UInt8[np.ndarray, "c s s"]] = {}
+    made: dict[tuple[str, int], Float64[np.ndarray, "h w"]] = {}
     how = "positions"
     for image_id, neurons in wanted.items():
         films[image_id] = load_pixels(read_source(root, sources[image_id]), mapper.model.card.pixels)
@@ -285,4 +286,5 @@ def write_maps(
 
 def mean_pixel(pixels: UInt8[np.ndarray, "c s s"]) -> UInt8[np.ndarray, "c 1 1"]:
     """What an image is painted over with."""
-    return np.round(pixels.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
+    mean: UInt8[np.ndarray, "c 1 1"] = np.round(pixels.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
+    return mean

@@ -7,7 +7,6 @@ index whose latency is taken.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +14,29 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 from neuroconcepts_ray.activations.tables import load_activations
-from neuroconcepts_ray.catalog.tables import LABEL, load_catalog
+from neuroconcepts_ray.catalog.tables import load_catalog, positions
 from neuroconcepts_ray.config import validate
-from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.neurons.normalisation import Normalisation
 from neuroconcepts_ray.neurons.tables import load_codes
 from neuroconcepts_ray.retrieval import evaluate, flat
+from neuroconcepts_ray.retrieval.changes import published
+from neuroconcepts_ray.retrieval.fetch import default_cache
 from neuroconcepts_ray.retrieval.flat import Flat
+from neuroconcepts_ray.retrieval.index import Index
 from neuroconcepts_ray.retrieval.query import Query
 from neuroconcepts_ray.retrieval.relevance import agreement, answerable, gower
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.retrieval.tables import REQUIRED
+from neuroconcepts_ray.retrieval.sides import Sides, check_roles, choose, metadata
 from neuroconcepts_ray.sae.config import FIT_ROLES
-from neuroconcepts_ray.sae.rows import has_role, positions
-
-SEEN = ("fit", "select")
-"""Roles that the classifier was fitted or stopped on: a figure on them is not held out."""
+from neuroconcepts_ray.sae.rows import has_role
 
 QUERY_ROLES, GALLERY_ROLES = ("test",), ("verify", "test")
 
 CODES, CHANCE, METADATA, DENSE, STANDARDISED = "codes", "chance", "metadata", "dense", "dense, standardised"
 
 CONTROLS = (CHANCE, METADATA, DENSE, STANDARDISED)
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The images that ask and those that are searched, each as rows of the catalog.
-
-    Attributes:
-        queries: Rows that ask.
-        gallery: Rows that are searched, in order of image_id.
-        unanswerable: How many of those that ask have nothing to find: no positive label beside "No Finding".
-    """
-
-    queries: Int[np.ndarray, " q"]
-    gallery: Int[np.ndarray, " g"]
-    unanswerable: int
 
 
 def measure(
@@ -88,8 +71,8 @@ def measure(
     check_roles(query_roles, gallery_roles)
     catalog = load_catalog(lake, have["catalog"])
     codes = load_codes(lake, have[f"codes.{space}"])
-    service = SearchService.open(lake, have[f"index.{space}"], None, cache)
-    live = np.array([service.index.find(image_id) is not None for image_id in codes.image_ids.tolist()], bool)
+    index = published(lake, have[f"index.{space}"]).open(lake, cache or default_cache())
+    live = np.array([index.find(image_id) is not None for image_id in codes.image_ids.tolist()], bool)
     at = positions(codes.image_ids, catalog.image_ids)
     row = {int(place): number for number, place in enumerate(at.tolist()) if live[number]}
     sides = choose(
@@ -112,7 +95,9 @@ def measure(
 
     found = {name: evaluate.per_query(places, relevance, barred) for name, places in ranked.items()}
     found[CHANCE] = evaluate.chance(relevance, barred)
-    alike = gower(*({name: values[rows] for name, values in columns.items()} for rows in (sides.queries, sides.gallery)))
+    alike = gower(
+        *({name: values[rows] for name, values in columns.items()} for rows in (sides.queries, sides.gallery))
+    )
     found[METADATA] = evaluate.tied(alike, relevance, barred, seed=seed)
     differences = {
         control: {
@@ -121,12 +106,16 @@ def measure(
         }
         for control in CONTROLS
     }
-    recall, seconds = _ask(service, catalog.image_ids, sides, sorted(gallery_roles), scores[CODES], ranked[CODES], barred)
+    recall, seconds = _ask(index, catalog.image_ids, sides, sorted(gallery_roles), scores[CODES], ranked[CODES], barred)
     return {
         "space": space,
         "tap": tap,
         "roles": {"queries": sorted(query_roles), "gallery": sorted(gallery_roles)},
-        "queries": {"images": len(sides.queries), "groups": len(np.unique(groups)), "without_positive": sides.unanswerable},
+        "queries": {
+            "images": len(sides.queries),
+            "groups": len(np.unique(groups)),
+            "without_positive": sides.unanswerable,
+        },
         "gallery": {"images": len(sides.gallery), "groups": len(np.unique(catalog.groups[sides.gallery]))},
         "metadata": sorted(columns),
         "systems": {name: evaluate.figures(found[name], groups, draws=draws) for name in (CODES, *CONTROLS)},
@@ -142,73 +131,6 @@ def measure(
         "latency": evaluate.latency(seconds),
         "remarks": remarks(differences),
     }
-
-
-def check_roles(query_roles: Sequence[str], gallery_roles: Sequence[str]) -> None:
-    """Refuse roles that the classifier has seen.
-
-    Raises:
-        ConfigError: There is one.
-    """
-    for role in (*query_roles, *gallery_roles):
-        if role in SEEN:
-            raise ConfigError(
-                "the classifier was fitted or stopped on images of this role: a figure on them is not held out",
-                value=role,
-                limit="probe, verify, test",
-            )
-
-
-def choose(
-    image_ids: Shaped[np.ndarray, " m"],
-    roles: Shaped[np.ndarray, " m"],
-    can_ask: Bool[np.ndarray, " m"],
-    query_roles: Sequence[str],
-    gallery_roles: Sequence[str],
-    most: int,
-    seed: int,
-) -> Sides:
-    """Who asks and who is searched.
-
-    Args:
-        image_ids: The images.
-        roles: Their roles; empty for one that the index does not have.
-        can_ask: Of :func:`answerable`.
-        query_roles: Roles of the images that ask.
-        gallery_roles: Roles of the images that are searched.
-        most: Most images that ask, drawn at random.
-        seed: Seed of that draw.
-
-    Raises:
-        InputError: Nobody asks, or nobody is searched.
-    """
-    asking = np.flatnonzero(np.isin(roles, list(query_roles)))
-    gallery = np.flatnonzero(np.isin(roles, list(gallery_roles)))
-    for rows, wanted, what in ((asking, query_roles, "to ask with"), (gallery, gallery_roles, "to search")):
-        if not len(rows):
-            raise InputError(f"there is no image {what}", value=", ".join(wanted), remedy="Choose other roles")
-    if len(asking) > most:
-        asking = np.sort(np.random.default_rng(seed).choice(asking, most, replace=False))
-    return Sides(asking, gallery[np.argsort(image_ids[gallery], kind="stable")], int((~can_ask[asking]).sum()))
-
-
-def metadata(lake: Lake, catalog: Manifest) -> dict[str, Shaped[np.ndarray, " m"]]:
-    """What an archive tells of its images beside labels, roles and ids: the view, and whatever other columns there are.
-
-    Args:
-        lake: The lake.
-        catalog: The catalog.
-    """
-    table = lake.tables(catalog, "images-")
-    found = {}
-    for name in table.column_names:
-        if name.startswith(LABEL) or (name in REQUIRED and name != "view"):
-            continue
-        values = table[name].to_pylist()
-        words = any(isinstance(one, str) for one in values)
-        absent: str | float = "" if words else float("nan")
-        found[name] = np.array([absent if one is None else one for one in values], np.str_ if words else np.float64)
-    return found
 
 
 def remarks(differences: Mapping[str, Mapping[str, evaluate.Figure]]) -> list[str]:
@@ -262,14 +184,14 @@ def _dense(
     queries, gallery = (order[np.searchsorted(ids[order], known[rows])] for rows in (sides.queries, sides.gallery))
 
     def cosines(vectors: Float[np.ndarray, "m d"]) -> Float64[np.ndarray, "q g"]:
-        opened = Flat.open(flat.build(vectors[gallery]), rows=len(gallery), n=vectors.shape[1])
-        return np.stack([opened.scores(vectors[one]) for one in queries.tolist()])
+        opened = Flat.open(flat.build(flat.unit(vectors[gallery])), rows=len(gallery), n=vectors.shape[1])
+        return np.stack([opened.scores(flat.unit(vectors[one])) for one in queries.tolist()])
 
     return {DENSE: cosines(x), STANDARDISED: cosines((x - fitted.mean) / fitted.std)}
 
 
 def _ask(
-    service: SearchService,
+    index: Index,
     image_ids: Shaped[np.ndarray, " m"],
     sides: Sides,
     roles: list[str],
@@ -279,7 +201,8 @@ def _ask(
 ) -> tuple[Float64[np.ndarray, " q"], list[float]]:
     """Recall of the index against the exhaustive ranking, and what each query took; the first is asked twice."""
     place = {image_id: column for column, image_id in enumerate(image_ids[sides.gallery].tolist())}
-    there = [role for role in roles if role in service.index.values("role")]
+    service = SearchService(index)
+    there = [role for role in roles if role in index.values("role")]
     recall, seconds = np.full(len(sides.queries), np.nan), []
     for q, image_id in enumerate(image_ids[sides.queries].tolist()):
         query = validate(Query, {"like": [image_id], "top": evaluate.DEPTH, "where": {"role": there}})

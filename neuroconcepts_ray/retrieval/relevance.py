@@ -33,10 +33,12 @@ def agreement(
         both = one @ other.T
         # |P_i ∪ P_j| among the labels known in both.
         either = one @ theirs.T + mine @ other.T - both
-        return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+        jaccard: Float64[np.ndarray, "q g"] = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+        return jaccard
     same = one @ other.T + (1 - one) @ (1 - other).T
-    whole = (mine.all(axis=1)[:, None] & theirs.all(axis=1)[None]) & (same == len(labels))
-    return whole.astype(np.float64)
+    there = np.outer(np.asarray(mine.all(axis=1)), np.asarray(theirs.all(axis=1)))
+    whole: Float64[np.ndarray, "q g"] = (there & (same == len(labels))).astype(np.float64)
+    return whole
 
 
 def answerable(y: Float[np.ndarray, "m l"], labels: Sequence[str], task: str) -> Bool[np.ndarray, " m"]:
@@ -82,8 +84,10 @@ def gower(
             alike = (mine[:, None] == theirs[None]).astype(np.float64)
         total += np.where(known, alike, 0)
         counted += known
-    return np.divide(total, counted, out=np.zeros(shape), where=counted > 0)
+    mean: Float64[np.ndarray, "q g"] = np.divide(total, counted, out=np.zeros(shape), where=counted > 0)
+    return mean
 
 
 def _known(y: Float[np.ndarray, "m l"]) -> Float64[np.ndarray, "m l"]:
-    return (~np.isnan(y)).astype(np.float64)
+    known: Float64[np.ndarray, "m l"] = (~np.isnan(y)).astype(np.float64)
+    return known

@@ -1,6 +1,7 @@
 """The search service: questions over one index; exact, filtered first, with reasons. A plain object, no server."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.naming.tables import Name, load_names
+from neuroconcepts_ray.retrieval import dense
 from neuroconcepts_ray.retrieval.answer import Answer, Hit, answer, fold
 from neuroconcepts_ray.retrieval.changes import published
 from neuroconcepts_ray.retrieval.fetch import default_cache
@@ -26,15 +28,23 @@ class SearchService:
     Args:
         index: The opened index, or a router over its shards.
         names: Names by neuron.
+        dense: Rank plain likeness by the full vectors, where the index has them (see :mod:`dense`).
     """
 
-    def __init__(self, index: Backend, names: Mapping[int, Name] | None = None) -> None:
+    def __init__(self, index: Backend, names: Mapping[int, Name] | None = None, *, dense: bool = False) -> None:
         self.index = index
+        self.dense = dense
         self.names: Mapping[int, Name] = {} if names is None else names
 
     @classmethod
     def open(
-        cls, lake: Lake, index: Manifest, names: Manifest | None = None, cache: Path | None = None
+        cls,
+        lake: Lake,
+        index: Manifest,
+        names: Manifest | None = None,
+        cache: Path | None = None,
+        *,
+        dense: bool = False,
     ) -> "SearchService":
         """Open the newest state of an index, with the names of the same codes.
 
@@ -43,13 +53,14 @@ class SearchService:
             index: What the `index` stage made; what was added to it, removed or compacted since, counts.
             names: Names of the same codes.
             cache: Folder for what has been fetched and checked.
+            dense: See the class.
 
         Raises:
             InputError: The names were made from other codes, or a part is missing or damaged.
         """
         check_names(index, names)
         opened = published(lake, index).open(lake, cache or default_cache())
-        return cls(opened, load_names(lake, names) if names is not None else None)
+        return cls(opened, load_names(lake, names) if names is not None else None, dense=dense)
 
     def search(self, query: Query, given: Sequence[Example] = ()) -> Answer:
         """Answer a question.
@@ -63,9 +74,14 @@ class SearchService:
             ConfigError: Nothing to rank by, or a page too deep.
         """
         examples = [*self.index.examples(query.like), *given]
-        ranking, filters = self.resolve(query, examples, self.index.examples(query.unlike))
+        opposites = self.index.examples(query.unlike)
+        ranking, filters = self.resolve(query, examples, opposites)
         self._check(filters)
-        found = self._found(query, ranking, filters)
+        if self.dense and dense.takes(query) and not given:
+            ranking, search = dense.prepare(self.index, examples, opposites)
+        else:
+            search = functools.partial(self.index.search, ranking, query.weighting)
+        found = self._found(query, search, filters)
         return answer(
             found,
             ranking,
@@ -83,9 +99,9 @@ class SearchService:
         weights, idf = self.index.weights(query.weighting), self.index.statistics.idf()
         return resolve(query, examples, opposites, self.names, self.index.n, weights, idf)
 
-    def _found(self, query: Query, ranking: Ranking, filters: Filters) -> list[Found]:
+    def _found(self, query: Query, search: Callable[[Filters, int], list[Found]], filters: Filters) -> list[Found]:
         depth = query.depth
-        found = self.index.search(ranking, query.weighting, filters, depth)
+        found = search(filters, depth)
         if query.fold is None:
             return found
         wanted, asked = depth, depth
@@ -94,7 +110,7 @@ class SearchService:
             if len(kept) >= wanted or len(found) < asked or asked == DEEPEST:
                 return kept
             asked = min(DEEPEST, 2 * asked)
-            found = self.index.search(ranking, query.weighting, filters, asked)
+            found = search(filters, asked)
 
     def _check(self, filters: Filters) -> None:
         """Refuse a value that no image has: a misspelt filter must not look like an empty archive."""

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from neuroconcepts_ray.retrieval import kernels, passes
+from neuroconcepts_ray.retrieval.flat import Flat
 from neuroconcepts_ray.retrieval.forward import Forward
 from neuroconcepts_ray.retrieval.postings import Postings
 from neuroconcepts_ray.retrieval.ranking import Filters, Ranking, Weights
@@ -63,6 +64,7 @@ class Segment:
         forward: Its forward codes.
         images: Its image table.
         removed: Rows that tombstones took, ascending.
+        dense: The full vectors, of a space of units.
     """
 
     key: str
@@ -70,6 +72,7 @@ class Segment:
     forward: Forward
     images: Images
     removed: Int64[np.ndarray, " r"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    dense: Flat | None = None
     _gates: "OrderedDict[tuple[str, str], tuple[Float32[np.ndarray, ' m'], Float32[np.ndarray, ' c']]]" = field(
         default_factory=OrderedDict
     )

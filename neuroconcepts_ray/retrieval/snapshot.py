@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from safetensors.numpy import load, save
 from scipy import sparse
 
@@ -20,8 +20,9 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part
 from neuroconcepts_ray.lake.recipe import Plan
 from neuroconcepts_ray.lake.table import to_parquet
-from neuroconcepts_ray.retrieval import faiss_guard, forward, postings
+from neuroconcepts_ray.retrieval import faiss_guard, flat, forward, postings
 from neuroconcepts_ray.retrieval.fetch import fetch
+from neuroconcepts_ray.retrieval.flat import Flat
 from neuroconcepts_ray.retrieval.forward import Forward
 from neuroconcepts_ray.retrieval.index import Index
 from neuroconcepts_ray.retrieval.postings import Postings
@@ -34,6 +35,9 @@ FORWARD = "forward.safetensors"
 IMAGES = "images.parquet"
 FILES = (POSTINGS, FORWARD, IMAGES)
 """Files of a segment; in a manifest each is called ``<segment>.<file>``."""
+
+DENSE = "dense.faiss"
+"""A further file of a segment of units: their full standardised vectors."""
 
 REMOVED = "removed.parquet"
 """Tombstones: ``image_id``, and the ``segment`` and ``row`` where it lies (empty and -1 once compaction dropped it)."""
@@ -59,13 +63,16 @@ class Draft:
     frequency: Int64[np.ndarray, " n"]
 
     @classmethod
-    def of(cls, key: str, codes: sparse.csr_array, rows: pa.Table) -> "Draft":
+    def of(
+        cls, key: str, codes: sparse.csr_array, rows: pa.Table, dense: Float32[np.ndarray, "m n"] | None = None
+    ) -> "Draft":
         """Draft a segment.
 
         Args:
             key: Digest of what it is made of.
             codes: [m, n], row by row those of ``rows``.
             rows: The catalog's rows of these images.
+            dense: Their full vectors, of unit length, where the space has such.
 
         Raises:
             InputError: An image twice, or more rows than a segment takes.
@@ -80,6 +87,8 @@ class Draft:
             FORWARD: forward.build(ordered),
             IMAGES: to_parquet(images_table(rows)),
         }
+        if dense is not None:
+            files[DENSE] = flat.build(dense[order])
         return cls(key, files, len(ids), np.bincount(ordered.indices, minlength=codes.shape[1]).astype(np.int64))
 
     def put(self, lake: Lake, plan: Plan) -> list[Part]:
@@ -93,7 +102,9 @@ class Draft:
         """The segment from memory, as a reader of the lake will have it."""
         codes = Forward.open(self.files[FORWARD], n=len(self.frequency))
         lists = Postings.open(self.files[POSTINGS], rows=self.rows, sizes=codes.sizes)
-        return Segment(self.key, lists, codes, Images(self.files[IMAGES], self.rows))
+        dense = self.files.get(DENSE)
+        vectors = None if dense is None else Flat.open(dense, rows=self.rows, n=len(self.frequency))
+        return Segment(self.key, lists, codes, Images(self.files[IMAGES], self.rows), dense=vectors)
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,9 @@ def segment_parts(manifest: Manifest, key: str) -> list[Part]:
         InputError: The manifest lacks one.
     """
     try:
-        return [manifest.part(f"{key}.{file}") for file in FILES]
+        there = {part.name for part in manifest.parts}
+        dense = (DENSE,) if f"{key}.{DENSE}" in there else ()
+        return [manifest.part(f"{key}.{file}") for file in (*FILES, *dense)]
     except KeyError as error:
         raise InputError("a segment's file is not in the manifest", where=str(error), remedy=postings.REDO) from error
 
@@ -193,7 +206,7 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
         InputError: A file is gone, damaged, or not what it claims to be.
         DigestError: A file was altered.
     """
-    lists, codes, images = segment_parts(manifest, key)
+    lists, codes, images, *further = segment_parts(manifest, key)
     opened = Forward.open(fetch(lake, codes, cache, lambda path: Forward.open(path, n=n).check()), n=n)
     if len(opened) != rows:
         raise InputError("a segment has other images than its manifest says", value=len(opened), limit=rows, where=key)
@@ -202,7 +215,10 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
         return Postings.open(path, rows=rows, sizes=opened.sizes)
 
     path = fetch(lake, lists, cache, lambda path: open_postings(path).check(opened.cuts))
-    return Segment(key, open_postings(path), opened, Images(fetch(lake, images, cache), rows))
+    dense = [Flat.open(fetch(lake, part, cache), rows=rows, n=n) for part in further]
+    return Segment(
+        key, open_postings(path), opened, Images(fetch(lake, images, cache), rows), dense=next(iter(dense), None)
+    )
 
 
 def open_index(

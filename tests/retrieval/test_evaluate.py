@@ -88,7 +88,9 @@ def test_chance_is_the_mean_over_every_order(gains: list[float]) -> None:
     relevance = np.array([[*gains, 1.0]], float)
     barred = np.array([[False] * len(gains) + [True]])
     expected = evaluate.chance(relevance, barred)
-    every = [loops(np.array([*order, 0]), relevance[0], barred[0]) for order in itertools.permutations(range(len(gains)))]
+    every = [
+        loops(np.array([*order, 0]), relevance[0], barred[0]) for order in itertools.permutations(range(len(gains)))
+    ]
     for name in evaluate.METRICS:
         assert expected[name][0] == pytest.approx(np.mean([one[name] for one in every]), abs=1e-12), name
 

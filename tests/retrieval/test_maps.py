@@ -1,4 +1,4 @@
-"""Maps are exact where the tap is a mean over positions, by occlusion where it is not, and point at what was planted."""
+"""Maps are exact where the tap is a mean over positions, by occlusion where not, and point at what was planted."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ class Bright(Mapper):
     def grid(self, pixels: np.ndarray) -> np.ndarray:
         return pixels[0].reshape(8, 8, 8, 8).mean(axis=(1, 3))[..., None].astype(np.float32)
 
-    def activations(self, pixels: np.ndarray, neurons: object, batch: int = 32) -> np.ndarray:
+    def activations(self, pixels: np.ndarray, neurons: object, batch: int = 32) -> np.ndarray:  # noqa: ARG002
         return pixels.mean(axis=(1, 2, 3))[:, None].astype(np.float64)
 
 

@@ -1,6 +1,7 @@
 """An uploaded image becomes the very code that it has in the archive, and says when it is unlike all of it."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,18 +82,19 @@ def test_an_index_that_another_sae_or_classifier_made_is_refused_by_name(line: P
         Uploader.open(line.lake, have, "nowhere")
 
 
-def test_the_maps_of_a_pair_are_written_for_both_films(line: Pipeline, tmp_path: object) -> None:
+def test_the_maps_of_a_pair_are_written_for_both_films(line: Pipeline, tmp_path: Path) -> None:
     have = line.artifacts("index.latents")
     service = SearchService.open(line.lake, have["index.latents"])
     query = str(load_catalog(line.lake, have["catalog"]).image_ids[0])
     hit = service.search(Query(like=[query], top=1)).hits[0]
     pairs = [Pair(one.neuron, query, hit.image_id) for one in hit.shared[:2]]
-    written = write_maps(line.lake, have, line.config.catalog.root, "latents", pairs, tmp_path / "maps")  # type: ignore[operator]
+    written = write_maps(line.lake, have, line.config.catalog.root, "latents", pairs, tmp_path / "maps")
     assert [entry["neuron"] for entry in written] == [pair.neuron for pair in pairs]
     for entry in written:
         for side in ("query", "hit"):
-            assert Image.open(tmp_path / "maps" / entry[side]["file"]).size == (32, 32)  # type: ignore[operator]
+            with Image.open(tmp_path / "maps" / entry[side]["file"]) as shown:
+                assert shown.size == (32, 32)
     with pytest.raises(InputError, match="no such neuron"):
-        write_maps(line.lake, have, line.config.catalog.root, "latents", [Pair(10**6, query, query)], tmp_path)  # type: ignore[arg-type]
+        write_maps(line.lake, have, line.config.catalog.root, "latents", [Pair(10**6, query, query)], tmp_path)
     with pytest.raises(InputError, match="no such image"):
-        write_maps(line.lake, have, line.config.catalog.root, "latents", [Pair(0, query, "x")], tmp_path)  # type: ignore[arg-type]
+        write_maps(line.lake, have, line.config.catalog.root, "latents", [Pair(0, query, "x")], tmp_path)
