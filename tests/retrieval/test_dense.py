@@ -1,6 +1,7 @@
 """In spaces of units, likeness can be ranked by the full vectors: exactly, filtered first, with shares that sum."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,14 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.errors import ConfigError
-from neuroconcepts_ray.retrieval import flat
+from neuroconcepts_ray.neurons.tables import load_normalisation
+from neuroconcepts_ray.pipeline import Pipeline
+from neuroconcepts_ray.retrieval import changes, flat
 from neuroconcepts_ray.retrieval.changes import merged
 from neuroconcepts_ray.retrieval.index import Index
 from neuroconcepts_ray.retrieval.query import Query
 from neuroconcepts_ray.retrieval.ranking import Statistics
 from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.retrieval.snapshot import Draft
+from tests.conftest import Chain
 from tests.retrieval.model import Archive, archive
 
 
@@ -65,3 +71,29 @@ def test_queries_by_concepts_stay_with_the_postings_and_an_index_without_vectors
         assert full == usual
     with pytest.raises(ConfigError, match="no full vectors"):
         SearchService(a.index(), dense=True).search(Query(like=[a.ids[0]]))
+
+
+def test_the_lake_keeps_full_vectors_of_units_alone_through_removal_and_compaction(
+    chain: Chain, tmp_path: Path
+) -> None:
+    mine = chain.clone(tmp_path / "mine")
+    line = Pipeline(pipeline.load(mine.file, []))
+    have = line.artifacts("index.units")
+    ids, x = load_activations(line.lake, have["activations.pre_logits"])
+    scale = load_normalisation(line.lake, have["codes.units"])
+    z = ((x - scale.mean) / scale.std).astype(float)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    asked = Query(like=[str(ids[3])], exclude="self", top=10)
+    scores = unit @ unit[3]
+    expected = sorted((i for i in range(len(ids)) if i != 3), key=lambda i: -scores[i])
+    cache = tmp_path / "cache"
+    before = SearchService.open(line.lake, have["index.units"], None, cache, dense=True).search(asked).hits
+    assert [hit.image_id for hit in before] == ids[expected[:10]].tolist()
+    gone = before[0].image_id
+    changes.remove(line.lake, have["index.units"], cache, [gone])
+    changes.compact(line.lake, have["index.units"], cache)
+    after = SearchService.open(line.lake, have["index.units"], None, cache, dense=True).search(asked).hits
+    assert [(hit.image_id, hit.score) for hit in after[:9]] == [(hit.image_id, hit.score) for hit in before[1:]]
+    latents = SearchService.open(line.lake, have["index.latents"], None, cache, dense=True)
+    with pytest.raises(ConfigError, match="no full vectors"):
+        latents.search(asked)
