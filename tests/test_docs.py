@@ -81,8 +81,7 @@ def test_the_readmes_blocks_run_as_they_stand(newcomer: tuple[Path, dict[str, st
     folder, variables = newcomer
     if block.startswith("ray job"):
         # `ray job submit` takes the jobs server's address, and the job then its cluster's from Ray.
-        film = next((chain.archive / "archive").rglob("*.jpg"))
-    variables = {name: value for name, value in variables.items() if name != "RAY_ADDRESS"}
+        variables = {name: value for name, value in variables.items() if name != "RAY_ADDRESS"}
     if "per_class" not in variables["FOLDER"]:
         block = block.replace("folder.yaml --set", "folder.yaml --set catalog.split=hash --set")
     done = subprocess.run(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -12,10 +12,13 @@ from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.pipeline import Pipeline
-from neuroconcepts_ray.retrieval.answer import display_name
+from neuroconcepts_ray.retrieval.answer import Answer, display_name
 from neuroconcepts_ray.retrieval.query import Query, find_concept
 from neuroconcepts_ray.retrieval.render import render, render_hits
 from neuroconcepts_ray.retrieval.search import SearchService
+
+if TYPE_CHECKING:
+    from neuroconcepts_ray.retrieval.upload import Uploaded
 
 
 def open_line(path: Path, overrides: list[str], space: str, new_only: bool) -> tuple[Pipeline, dict[str, Manifest]]:
@@ -94,6 +97,8 @@ def search(
     *,
     asked: Mapping[str, Any],
     upload: Path | None,
+    maps: Path | None,
+    dense: bool,
     space: str,
     new_only: bool,
     as_json: bool,
@@ -102,19 +107,51 @@ def search(
 
     Raises:
         ConfigError: Options that are not of their form, or nothing to rank by.
-        InputError: The index is not finished, or does not have what was asked about.
+        InputError: The index is not finished, or does not have what was asked about, or the upload will never decode.
     """
     query = build_query(asked)
+    if maps is not None and not query.like:
+        raise ConfigError("--maps shows what hits share with a film of the archive", remedy="Give it with --like")
     line, have = open_line(path, overrides, space, new_only)
     service = SearchService.open(
-        line.lake, have[f"index.{space}"], have.get(f"names.{space}"), line.config.index.cache_folder
+        line.lake, have[f"index.{space}"], have.get(f"names.{space}"), line.config.index.cache_folder, dense=dense
     )
-    answer = service.search(query)
+    uploaded = None if upload is None else _encode(line, have, space, upload)
+    answer = service.search(query, [] if uploaded is None else [uploaded.example])
+    plain = answer.to_dict() | ({} if uploaded is None else {"uploaded": uploaded.to_dict()})
+    if maps is not None:
+        plain["maps"] = _write_maps(line, have, space, query.like[0], answer, maps)
     if as_json:
-        print(json.dumps(answer.to_dict(), indent=1))  # noqa: T201 - the product
+        print(json.dumps(plain, indent=1))  # noqa: T201 - the product
         return
     score = {"cosine": "cosine", "sum": "activation", "bm25": "BM25"}[answer.kind]
-    Console().print(render_hits(answer.hits, _title(query, upload, service, space), score))
+    console = Console()
+    if uploaded is not None and uploaded.far:
+        console.print(
+            f"This file lies far from the films that the classifier was fitted on (distance {uploaded.distance:.1f}, "
+            f"limit {uploaded.threshold:.1f}): neither its prediction nor its neighbours may mean anything.",
+            style="bold",
+        )
+    console.print(render_hits(answer.hits, _title(query, upload, service, space), score))
+    if maps is not None:
+        console.print(f"{len(plain['maps'])} pairs of maps are in {maps}", soft_wrap=True)
+
+
+def _encode(line: Pipeline, have: Mapping[str, Manifest], space: str, upload: Path) -> "Uploaded":
+    # Here, because it needs torch: a search by what the index has does without, and answers sooner.
+    from neuroconcepts_ray.retrieval.upload import Uploader
+
+    return Uploader.open(line.lake, have, space).encode(upload.read_bytes())
+
+
+def _write_maps(
+    line: Pipeline, have: Mapping[str, Manifest], space: str, image_id: str, answer: Answer, folder: Path
+) -> list[dict[str, Any]]:
+    """Maps of the concept that each hit shares most with the film asked about."""
+    from neuroconcepts_ray.retrieval.maps import Pair, write_maps
+
+    pairs = [Pair(hit.shared[0].neuron, image_id, hit.image_id) for hit in answer.hits if hit.shared]
+    return write_maps(line.lake, have, line.config.catalog.root, space, pairs, folder)
 
 
 def explain(

@@ -225,6 +225,12 @@ def search(
     view: View = None,
     exclude: Annotated[str, typer.Option(help="Of the films asked about: group, study, self or none.")] = "group",
     fold: Annotated[float | None, typer.Option(help="Fold hits as near-duplicates from this cosine on.")] = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder for maps of what each hit shares most with the film.", file_okay=False)
+    ] = None,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Of units: rank likeness by all of them, not by the largest of each film.")
+    ] = False,
     space: Space = "latents",
     top: Top = 20,
     offset: Annotated[int, typer.Option(help="Hits before the page.", min=0)] = 0,
@@ -244,6 +250,8 @@ def search(
     `neuroconcepts search -c pipeline.yaml --all-of effusion --none-of "support device" --where label:Edema=0`
 
     `neuroconcepts search -c pipeline.yaml --like IMAGE_ID --without "support device" --boost effusion=2`
+
+    `neuroconcepts search -c pipeline.yaml --upload film.jpg`
     """
     from neuroconcepts_ray.cli import ask
 
@@ -267,6 +275,8 @@ def search(
             "offset": offset,
         },
         upload=upload,
+        maps=maps,
+        dense=dense,
         space=space,
         new_only=new_only,
         as_json=as_json,

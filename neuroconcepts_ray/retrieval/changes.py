@@ -48,9 +48,7 @@ class State:
     gone: tuple[str, ...]
     version: int
 
-    def open(
-        self, lake: Lake, cache: Path, only: Sequence[str] | None = None, held: Sequence[Segment] = ()
-    ) -> Index:
+    def open(self, lake: Lake, cache: Path, only: Sequence[str] | None = None, held: Sequence[Segment] = ()) -> Index:
         """Open it; see :func:`open_index`."""
         return open_index(lake, self.manifest, cache, only=only, gone=self.gone, held=held)
 

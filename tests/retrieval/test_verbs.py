@@ -52,6 +52,26 @@ def test_the_algebra_is_there_on_the_command_line(ask: Asker) -> None:
     assert {found["image_id"] for found in labelled} < {found["image_id"] for found in every}
 
 
+def test_an_uploaded_film_of_the_archive_finds_itself_and_says_whether_it_is_far(ask: Asker, tmp_path: Path) -> None:
+    film = next((ask.chain.archive / "archive").rglob("*.jpg"))
+    found = ask.json("search", "--upload", film)
+    assert found["hits"][0]["image_id"] == film.stem
+    assert found["uploaded"]["far"] in (True, False)
+    junk = tmp_path / "junk.jpg"
+    junk.write_bytes(b"no film")
+    ask("search", "--upload", junk, code=3)
+
+
+def test_maps_of_what_hits_share_are_written_beside_the_answer(ask: Asker, tmp_path: Path) -> None:
+    image = an_image(ask.chain)
+    found = ask.json("search", "--like", image, "--top", 2, "--maps", tmp_path / "maps")
+    assert [entry["hit"]["image_id"] for entry in found["maps"]] == [hit["image_id"] for hit in found["hits"]]
+    for entry in found["maps"]:
+        for side in ("query", "hit"):
+            assert (tmp_path / "maps" / entry[side]["file"]).read_bytes().startswith(b"\x89PNG")
+    assert ask.json("search", "--like", image, "--space", "units", "--dense")["hits"]
+
+
 def test_removed_patients_are_gone_until_they_are_added_and_stats_say_so(ask: Asker) -> None:
     image = an_image(ask.chain)
     before = ask.json("index", "stats")
@@ -72,9 +92,7 @@ def test_removed_patients_are_gone_until_they_are_added_and_stats_say_so(ask: As
     assert len(ask.json("index", "stats")["segments"]) == 1
 
 
-def test_the_neighbours_of_a_role_are_those_of_search_and_a_second_run_does_nothing(
-    nc: Command, ask: Asker
-) -> None:
+def test_the_neighbours_of_a_role_are_those_of_search_and_a_second_run_does_nothing(nc: Command, ask: Asker) -> None:
     said = nc("neighbours", "-c", ask.chain.file, "--role", "test", "--top", "5").out
     files = [line for line in said.splitlines() if line.endswith(".parquet")]
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
