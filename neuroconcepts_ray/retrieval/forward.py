@@ -114,6 +114,11 @@ class Forward:
         span = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
         return self.neurons[span].astype(np.int64), np.array(self.values[span])
 
+    def codes(self, rows: Int64[np.ndarray, " r"]) -> list[tuple[Int64[np.ndarray, " _"], Float64[np.ndarray, " _"]]]:
+        """:meth:`code` of some rows, with activations as float64."""
+        spans = [slice(a, b) for a, b in zip(self.indptr[rows].tolist(), self.indptr[rows + 1].tolist(), strict=True)]
+        return [(self.neurons[span].astype(np.int64), self.values[span].astype(np.float64)) for span in spans]
+
     def matrix(self) -> sparse.csr_array:
         """All codes, [m, n]."""
         shape = (len(self), len(self.sizes))
