@@ -148,7 +148,7 @@ def select(score, gate, peak, ceiling, top, epsilon, best):
         _insert(best, count, peak[c])
         count = min(count + 1, len(best))
     # Most often the best rows lie in as many chunks, and their scores are the chunks' peaks: a threshold to begin with.
-    guess = score.dtype.type(0.98) * best[top - 1] if count == top else zero
+    guess = score.dtype.type(0.99998) * best[top - 1] if count == top else zero
     threshold = guess
     for attempt in range(2):
         if attempt == 1:
@@ -158,8 +158,9 @@ def select(score, gate, peak, ceiling, top, epsilon, best):
         count = 0
         for c in range(len(peak)):
             if peak[c] > threshold:
-                for i in range(c * CHUNK, min((c + 1) * CHUNK, len(gate))):
-                    x = score[i] * gate[i]
+                these, open_to = score[c * CHUNK : (c + 1) * CHUNK], gate[c * CHUNK : (c + 1) * CHUNK]
+                for i in range(len(open_to)):
+                    x = these[i] * open_to[i]
                     if x > threshold:
                         _insert(best, count, x)
                         count = min(count + 1, top)
@@ -172,12 +173,13 @@ def select(score, gate, peak, ceiling, top, epsilon, best):
     rows = np.empty(4 * top, np.int64)
     for c in range(len(peak)):
         if peak[c] > floor or (peak[c] == floor and floor > 0):
-            for i in range(c * CHUNK, min((c + 1) * CHUNK, len(gate))):
-                x = score[i] * gate[i]
+            these, open_to = score[c * CHUNK : (c + 1) * CHUNK], gate[c * CHUNK : (c + 1) * CHUNK]
+            for i in range(len(open_to)):
+                x = these[i] * open_to[i]
                 if x > floor or (x == floor and floor > 0):
                     if found == len(rows):
                         rows = np.concatenate((rows, np.empty_like(rows)))
-                    rows[found] = i
+                    rows[found] = c * CHUNK + i
                     found += 1
     return rows[:found]
 
