@@ -22,7 +22,7 @@ lint: $(STAMP)
 # pip reads torch's index as the machine has it; constraints.txt is what was tested together.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[cpu,dev]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[cpu,web,dev]"
 	touch $(STAMP)
 
 clean:

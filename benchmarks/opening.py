@@ -17,7 +17,7 @@ from neuroconcepts_ray.retrieval.search import SearchService  # noqa: E402
 from neuroconcepts_ray.retrieval.snapshot import open_index  # noqa: E402
 
 folder, recipe, artifact = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-lake = Lake.open(str(folder / "lake"))
+lake = Lake.open(str(folder / "lake"), str(folder / "phi"))
 manifest = lake.manifest("index", recipe, artifact)
 assert manifest is not None
 faiss_guard.load()

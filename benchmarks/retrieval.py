@@ -153,7 +153,7 @@ def ours(a: archive.Archive, asked: list[Ranking]) -> tuple[dict[str, Any], Inde
 
 def in_the_lake(folder: Path, draft: Draft, new: archive.Archive) -> dict[str, Any]:
     """Opening in a fresh process, adding and removing; in memory and durably."""
-    lake = Lake.open(str(folder / "lake"))
+    lake = Lake.open(str(folder / "lake"), str(folder / "phi"))
     plan = Plan(Recipe("index", 0, {}), {"codes": "bench", "catalog": "bench"})
     parts = draft.put(lake, plan)
     snapshot = Snapshot((("all", draft.rows),), {}, Statistics(draft.rows, draft.frequency))

@@ -79,6 +79,10 @@ class InputError(NeuroconceptsError, ValueError):
     exit_code = 3
 
 
+class NotFound(InputError):
+    """What was asked for by name or number is not there: an image, a concept."""
+
+
 class LeakageError(InputError):
     """A group has more than one role: a figure computed now would not be held out."""
 
@@ -95,7 +99,7 @@ class EnvironmentFault(NeuroconceptsError, OSError):
 
 _TYPES: dict[str, type[NeuroconceptsError]] = {
     cls.__name__: cls
-    for cls in (NeuroconceptsError, ConfigError, InputError, LeakageError, DigestError, EnvironmentFault)
+    for cls in (NeuroconceptsError, ConfigError, InputError, NotFound, LeakageError, DigestError, EnvironmentFault)
 }
 
 

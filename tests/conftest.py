@@ -1,11 +1,13 @@
 """Fixtures of the whole suite: one Ray cluster, one phantom, one finished chain, shared by all tests."""
 
+import atexit
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,9 @@ settings.register_profile("suite", deadline=None, max_examples=50, derandomize=T
 settings.load_profile("suite")
 
 prepare_environment()
+# What a run fetches and checks ends with it, and does not meet the user's own.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="nc-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def needs(condition: bool, reason: str) -> None:
@@ -65,6 +70,8 @@ class Cluster:
         command = [ray, "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=4", "--num-gpus=0"]
         command += [f"--port={self.port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+        # Ports of the system's choice: two runs on one machine must not meet.
+        command += ["--min-worker-port=0", "--max-worker-port=0", f"--ray-client-server-port={free_port()}"]
         command += [f"--dashboard-port={self.dashboard}", f"--temp-dir={folder}", "--object-store-memory=1000000000"]
         self.log = (folder / "head.log").open("wb")
         # A job's entry point `python` is looked up on the path of the head that starts it.
@@ -114,8 +121,6 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The one Ray cluster of the run; commands reach it through RAY_ADDRESS."""
-    import tempfile
-
     # Short: Ray's sockets live below it, and a socket's path is limited to 107 bytes.
     with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True) as folder:
         made = Cluster(Path(folder))

@@ -160,7 +160,8 @@ def test_damaged_films_are_set_aside_by_name_and_their_neighbours_bytes_do_not_c
     bound = ("--set", "compute.max_bad_fraction=0.15")
     brought = ("--set", f"classifier.weights={weights}")
     nc("catalog", "-c", copy.file, *brought)
-    nc("train", "-c", copy.file, *brought, *bound)
+    # Nothing is trained, so no cluster is needed.
+    nc("train", "-c", copy.file, *brought, *bound, RAY_ADDRESS="127.0.0.1:1")
 
     # More damage than allowed: nothing is committed, what was done is kept.
     assert "max_bad_fraction" in nc("mine", "-c", copy.file, *brought, code=3).error
@@ -180,28 +181,24 @@ def test_damaged_films_are_set_aside_by_name_and_their_neighbours_bytes_do_not_c
 
 def test_jobs_submitted_to_a_head_give_the_same_digests(chain: Chain, cluster: Cluster, tmp_path: Path) -> None:
     copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
-    # `mine` by the command that the documentation gives; then the rest of the chain, and every other job, which finds
-    # its work done, by the same door.
+    # `mine` by the command that the documentation gives; then the rest of the chain, and after it every job, which
+    # finds its work done, by the same door.
     ray = str(Path(sys.executable).with_name("ray"))
     mine = [ray, "job", "submit", "--address", cluster.jobs, "--", "python", ROOT / "jobs" / "mine.py", "-c", copy.file]
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run(mine, env=env, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     client = JobSubmissionClient(cluster.jobs)
-
-    def submit(verb: str) -> str:
-        entry = ["python", str(ROOT / "jobs" / f"{verb}.py"), "-c", str(copy.file)]
-        return client.submit_job(entrypoint=shlex.join(entry))
-
-    def end(job: str) -> str:
-        while not client.get_job_status(job).is_terminal():
-            time.sleep(0.2)
-        assert client.get_job_status(job) == JobStatus.SUCCEEDED, client.get_job_logs(job)
-        return client.get_job_logs(job)
-
-    end(submit("run"))
-    others = [submit(path.stem) for path in sorted((ROOT / "jobs").glob("*.py"))]
-    assert all("Nothing to do" in end(job) for job in others)
+    jobs = [ROOT / "jobs" / "run.py", *sorted((ROOT / "jobs").glob("*.py"))]
+    lines = [shlex.join(["python", str(job), "-c", str(copy.file)]) for job in jobs]
+    submitted = client.submit_job(entrypoint=" && ".join(lines))
+    while not client.get_job_status(submitted).is_terminal():
+        time.sleep(0.2)
+    logs = client.get_job_logs(submitted)
+    assert client.get_job_status(submitted) == JobStatus.SUCCEEDED, logs
+    # All but the first `run`, which did the rest of the work, and `neighbours`, which is no part of the chain.
+    assert logs.count("Nothing to do") == len(jobs) - 2
+    assert logs.count("Neighbours of") == 1
     assert copy.contents() == chain.contents()
 
 
@@ -215,12 +212,12 @@ def test_search_and_explain_answer_from_the_finished_chain(
     image = next((chain.archive / "archive").rglob("*.jpg"))
     patient = image.parts[-3]
     owner = {film.stem: film.parts[-3] for film in (chain.archive / "archive").rglob("*.jpg")}
-    hits = ask("search", "--like", image.stem)
+    hits = ask("search", "--like", image.stem)["hits"]
     assert 0 < len(hits) <= 20
     assert patient not in {owner[hit["image_id"]] for hit in hits}
     for hit in hits:
         assert sum(shared["share"] for shared in hit["shared"]) == pytest.approx(hit["score"])
-    strong = ask("search", "--neuron", 0, "--space", "units")
+    strong = ask("search", "--neuron", 0, "--space", "units")["hits"]
     assert [hit["score"] for hit in strong] == sorted((hit["score"] for hit in strong), reverse=True)
     for space in ("latents", "units"):
         answer = ask("explain", image.stem, "--space", space)
@@ -256,7 +253,13 @@ ERRORS = [
     (("fit", "--set", "sae.tap=nothing"), 2, r"nothing"),
     (("encode", "--set", "spaces.odd.origin=units", "--set", "spaces.odd.tap=layer1"), 2, r"layer1"),
     (("search", "--like", "nobody"), 3, r"nobody"),
-    (("search",), 2, r"--like"),
+    (("search",), 2, r"like.*concepts"),
+    (("search", "--any-of", "a name that no neuron has"), 3, r"no neuron has this name"),
+    (("search", "--neuron", "0", "--where", "colour=red"), 3, r"no such column.*view, role"),
+    (("search", "--neuron", "0", "--boost", "3"), 2, r"--boost takes NAME=VALUE"),
+    (("search", "--neuron", "0", "--weighting", "tfidf"), 2, r"weighting"),
+    (("index", "remove", "nobody"), 3, r"nobody"),
+    (("neighbours", "--role", "train"), 3, r"no image of the index has this role.*fit"),
     (("search", "--neuron", "0", "--space", "nowhere"), 2, r"nowhere.*latents"),
     (("explain", "nobody"), 3, r"nobody"),
     (("run", "--set", "lake=/dev/null/lake", "--set", "phi_root=/dev/null/phi"), 4, r"disk failed"),

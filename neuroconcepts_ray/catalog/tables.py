@@ -1,4 +1,4 @@
-"""Readers of a catalog: its rows as arrays, its sources and its reports."""
+"""Readers of a catalog: its rows as arrays, its sources, its reports, and where an image stands among them."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 
 from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.sources import Source
+from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 
@@ -94,6 +95,20 @@ def load_reports(lake: Lake, manifest: Manifest) -> dict[str, str]:
     """The text of each study's report, by the study's keyed hash (from phi_root)."""
     table = lake.tables(manifest, "reports-", ["study", "text"])
     return dict(zip(table["study"].to_pylist(), table["text"].to_pylist(), strict=True))
+
+
+def positions(image_ids: Shaped[np.ndarray, " m"], known: Shaped[np.ndarray, " n"]) -> np.ndarray:
+    """The row of ``known`` that holds each of ``image_ids``.
+
+    Raises:
+        InputError: An image that ``known`` lacks.
+    """
+    order = np.argsort(known, kind="stable")
+    at = order[np.minimum(np.searchsorted(known, image_ids, sorter=order), len(known) - 1)] if len(known) else order
+    if len(known) == 0 or not np.array_equal(known[at], image_ids):
+        missing = image_ids[known[at] != image_ids][0] if len(known) else image_ids[0]
+        raise InputError("an image is not in the catalog", value=missing, remedy="Run `mine` on this catalog again")
+    return np.asarray(at)
 
 
 def _strings(table: pa.Table, name: str) -> Shaped[np.ndarray, "n"]:

@@ -144,6 +144,18 @@ def _brought(path: str, digest: str) -> dict[str, torch.Tensor]:
         ) from error
 
 
+def _score(spec: dict[str, Any]) -> State:
+    """What :func:`loop` says of brought weights: nothing is trained, so it runs here and needs no cluster."""
+    device = "cuda" if spec["device"] == "cuda" and torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    states: list[State] = []
+    try:
+        loop({**spec, "device": device}, World(0, 1), None, lambda state, _: states.append(state))
+    finally:
+        torch.set_num_threads(threads)
+    return states[-1]
+
+
 def run(
     config: ClassifierConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, root: str
 ) -> dict[str, Manifest]:
@@ -184,18 +196,20 @@ def run(
     }
     fit_images = int((catalog.roles == "fit").sum())
     folder = f"{lake.store.uri.removeprefix('file://')}/training"
-    state = train(
-        loop,
-        spec,
-        name=mine.artifact,
-        folder=folder,
-        compute=compute,
-        threads=config.threads,
-        label="classifier",
-        total=config.epochs * max(1, fit_images // config.batch_size) if weights is None else 1,
-        workers=config.workers,
-    )
-    if weights is None:
+    if weights is not None:
+        state = _score(spec)
+    else:
+        state = train(
+            loop,
+            spec,
+            name=mine.artifact,
+            folder=folder,
+            compute=compute,
+            threads=config.threads,
+            label="classifier",
+            total=config.epochs * max(1, fit_images // config.batch_size),
+            workers=config.workers,
+        )
         best = {
             name.removeprefix("best.model."): value
             for name, value in state.tensors.items()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.sources import read_source
-from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources, positions
 from neuroconcepts_ray.classifier.evaluate import evaluate as evaluate_classifier
 from neuroconcepts_ray.imaging.decode import decode
 from neuroconcepts_ray.lake.lake import Lake
@@ -30,7 +30,6 @@ from neuroconcepts_ray.retrieval.query import TOP
 from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.sae.metrics import evaluate as evaluate_sae
 from neuroconcepts_ray.sae.model import load_sae
-from neuroconcepts_ray.sae.rows import positions
 
 QUERIES = 200
 """Images whose neighbours are compared with those of an exhaustive search."""

@@ -48,7 +48,6 @@ def _start(compute: ComputeConfig) -> None:
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
-            atexit.register(ray.shutdown)
     except (ConnectionError, RuntimeError, TimeoutError, OSError, ValueError) as error:
         raise EnvironmentFault(
             "the Ray cluster cannot be reached" if address else "a local Ray cluster cannot be started",
@@ -57,4 +56,6 @@ def _start(compute: ComputeConfig) -> None:
             if address
             else f"Ray says: {str(error).splitlines()[0][:200]}",
         ) from error
+    # Ahead of Ray's own, which waits half a second for workers' logs to be printed; none are.
+    atexit.register(ray.shutdown)
     quiet()

@@ -32,6 +32,15 @@ def head(store: Store, name: str) -> tuple[int, Ref] | None:
     return versions[-1], read_record(store, f"refs/{name}/{versions[-1]}.json", Ref)
 
 
+def at(store: Store, name: str, number: int) -> Ref:
+    """One version of a ref, for good.
+
+    Raises:
+        FileNotFoundError: There is no such version.
+    """
+    return read_record(store, f"refs/{name}/{number}.json", Ref)
+
+
 def newest(store: Store, name: str, recipe: str) -> Ref | None:
     """The newest version of a ref that points to an artifact of that recipe, or None.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports, positions
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -15,7 +15,6 @@ from neuroconcepts_ray.naming import resolve
 from neuroconcepts_ray.naming.config import NamesConfig, plan
 from neuroconcepts_ray.naming.tables import FILE, HELD, names_table
 from neuroconcepts_ray.neurons.tables import Codes, load_codes
-from neuroconcepts_ray.sae.rows import positions
 
 
 def run(

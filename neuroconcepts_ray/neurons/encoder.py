@@ -1,4 +1,4 @@
-"""The actor of encoding: holds the SAE or the units' normalisation; encodes a shard and commits its receipt."""
+"""The actor of encoding: holds what each space encodes with; encodes a shard and commits its receipt."""
 
 import time
 from typing import Any
@@ -61,3 +61,16 @@ class Encoder:
             shard=shard.key, part=part, quarantined=block.quarantined, profile=self.profile, seconds=seconds
         )
         self.lake.commit_receipt(self.plan, receipt)
+
+
+class Encoders:
+    """The encoders of all spaces of a pass; each shard is of one of them."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        shared = {name: spec[name] for name in ("lake", "phi", "device")}
+        self.encoders = {name: Encoder(shared | one) for name, one in spec["encoders"].items()}
+        self.spaces: dict[str, str] = spec["spaces"]
+
+    def __call__(self, shard: Shard, block: Block) -> None:
+        """Encode the shard for its space."""
+        self.encoders[self.spaces[shard.key]](shard, block)

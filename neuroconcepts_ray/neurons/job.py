@@ -1,6 +1,7 @@
 """``encode``: every image as a code over the neurons of each space, on Ray; then the statistics of each neuron."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,19 +76,31 @@ def first_partition_normalisation(lake: Lake, catalog: Catalog, activations: Man
     return Normalisation.of(x[fitted & np.array([image_id in first for image_id in image_ids], dtype=bool)])
 
 
-def _space(
-    name: str, space: SpaceConfig, planned: Plan, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig
-) -> Manifest:
+@dataclass(frozen=True)
+class _Work:
+    """What a space needs before it is encoded.
+
+    Attributes:
+        plan: Its plan.
+        config: Its config.
+        files: Parts that belong to the artifact beside the codes.
+        n: Its neurons.
+        pairs: Its shards, each with the part of activations that it is made from.
+        spec: What an encoder is built from; plain JSON.
+    """
+
+    plan: Plan
+    config: SpaceConfig
+    files: list[Part]
+    n: int
+    pairs: list[tuple[Shard, Part]]
+    spec: dict[str, Any]
+
+
+def _prepare(space: SpaceConfig, planned: Plan, have: Mapping[str, Manifest], lake: Lake, catalog: Catalog) -> _Work:
     activations = have[f"activations.{source_tap(space, have)}"]
-    catalog = load_catalog(lake, have["catalog"])
+    spec: dict[str, Any] = {"plan": plan_to_json(planned), "space": space.model_dump(mode="json")}
     files = []
-    spec: dict[str, Any] = {
-        "lake": lake.store.uri,
-        "phi": lake.phi.uri,
-        "plan": plan_to_json(planned),
-        "space": space.model_dump(mode="json"),
-        "device": compute.device,
-    }
     if space.origin == "latents":
         sae = have["sae"]
         spec["sae"] = {"kind": sae.kind, "recipe": sae.recipe, "artifact": sae.artifact}
@@ -97,48 +110,66 @@ def _space(
         files.append(lake.put_part(planned, NORMALISATION, data))
         spec["normalisation"] = files[0].model_dump()
         n = int(activations.facts["d"])
+    return _Work(planned, space, files, n, code_shards(lake, activations, planned.recipe.digest), spec)
 
-    pairs = code_shards(lake, activations, planned.recipe.digest)
-    done = lake.done_shards(planned)
-    todo = [(shard, part) for shard, part in pairs if shard.key not in done]
-    spec["parts"] = {shard.key: part.model_dump() for shard, part in todo}
-    shards = [shard for shard, _ in todo]
+
+def _encode(works: Mapping[str, _Work], lake: Lake, compute: ComputeConfig) -> None:
+    """Make the shards that are not done, of all spaces in one pass: actors and their imports start once."""
+    todo: list[Shard] = []
+    spaces, parts = {}, {}
+    for name, work in works.items():
+        done = lake.done_shards(work.plan)
+        for shard, part in work.pairs:
+            if shard.key not in done:
+                todo.append(shard)
+                spaces[shard.key], parts[shard.key] = name, part.model_dump()
     map_shards(
-        shards,
-        worker="neuroconcepts_ray.neurons.encoder:Encoder",
-        spec=spec,
+        todo,
+        worker="neuroconcepts_ray.neurons.encoder:Encoders",
+        spec={
+            "lake": lake.store.uri,
+            "phi": lake.phi.uri,
+            "device": compute.device,
+            "encoders": {name: works[name].spec for name in dict.fromkeys(spaces.values())},
+            "spaces": spaces,
+            "parts": parts,
+        },
         load=load,
         compute=compute,
         threads=1,
-        label=f"encode {name}",
+        label="encode",
     )
 
-    receipts = [lake.receipt(planned, shard.key) for shard, _ in pairs]
+
+def _commit(
+    name: str, work: _Work, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, catalog: Catalog
+) -> Manifest:
+    receipts = [lake.receipt(work.plan, shard.key) for shard, _ in work.pairs]
     if any(receipt is None for receipt in receipts):
         raise EnvironmentFault("codes are unfinished", where=name, remedy="Run the same command again")
-    codes = codes_of([lake.table(receipt.part) for receipt in receipts if receipt is not None], n)
+    codes = codes_of([lake.table(receipt.part) for receipt in receipts if receipt is not None], work.n)
     roles = [role for role in np.unique(catalog.roles).tolist() if role != HIDDEN_ROLE]
     counted = has_role(codes.image_ids, catalog.image_ids, catalog.roles, roles)
     shown = has_role(codes.image_ids, catalog.image_ids, catalog.roles, SHOWN_ROLES)
-    stats = statistics(codes.matrix, codes.image_ids, counted, shown, space.top_images)
-    files.append(lake.put_part(planned, NEURONS, to_parquet(neurons_table(stats)), rows=n))
+    stats = statistics(codes.matrix, codes.image_ids, counted, shown, work.config.top_images)
+    neurons = lake.put_part(work.plan, NEURONS, to_parquet(neurons_table(stats)), rows=work.n)
     facts = {
         "space": name,
-        "origin": space.origin,
-        "tap": source_tap(space, have),
-        "n": n,
+        "origin": work.config.origin,
+        "tap": source_tap(work.config, have),
+        "n": work.n,
         "sign": "positive",
-        "normalisation": "none" if space.origin == "latents" else "z-score over fit and probe of partition 0",
+        "normalisation": "none" if work.config.origin == "latents" else "z-score over fit and probe of partition 0",
         "images_counted": int(counted.sum()),
         "l0": codes.matrix[np.flatnonzero(counted)].nnz / max(1, int(counted.sum())),
     }
     return assemble(
         lake,
-        planned,
+        work.plan,
         f"codes.{name}",
-        [shard for shard, _ in pairs],
+        [shard for shard, _ in work.pairs],
         facts=facts,
-        files=files,
+        files=[*work.files, neurons],
         max_bad_fraction=compute.max_bad_fraction,
         tolerant=compute.tolerant,
     )
@@ -158,8 +189,16 @@ def run(
     Returns:
         The artifacts ``codes.<space>``.
     """
-    made = {}
-    for artifact, planned in plan(config, have).items():
-        name = artifact.removeprefix("codes.")
-        made[artifact] = lake.find(planned) or _space(name, config[name], planned, have, lake, compute)
-    return made
+    plans = {artifact.removeprefix("codes."): planned for artifact, planned in plan(config, have).items()}
+    found = {name: lake.find(planned) for name, planned in plans.items()}
+    made = {name: manifest for name, manifest in found.items() if manifest is not None}
+    if len(made) < len(plans):
+        catalog = load_catalog(lake, have["catalog"])
+        works = {
+            name: _prepare(config[name], planned, have, lake, catalog)
+            for name, planned in plans.items()
+            if name not in made
+        }
+        _encode(works, lake, compute)
+        made |= {name: _commit(name, work, have, lake, compute, catalog) for name, work in works.items()}
+    return {f"codes.{name}": made[name] for name in plans}

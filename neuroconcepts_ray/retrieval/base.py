@@ -116,7 +116,9 @@ def build(lake: Lake, plan: Plan, name: str, catalog: Manifest, codes: Manifest,
             frequency = frequency + Forward.open(fetch(lake, part, cache), n=n).sizes
         else:
             draft = _draft(lake, key, source, catalog, n)
-            kept = [lake.commit_receipt(plan, Receipt(shard=part.name, part=part)).part for part in draft.put(lake, plan)]
+            kept = [
+                lake.commit_receipt(plan, Receipt(shard=part.name, part=part)).part for part in draft.put(lake, plan)
+            ]
             frequency = frequency + draft.frequency
         parts += kept
         segments.append((key, source.rows))

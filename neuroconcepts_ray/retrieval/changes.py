@@ -57,14 +57,18 @@ def ref_of(base: Manifest) -> str:
     return f"index-{base.facts['codes']}"
 
 
-def published(lake: Lake, base: Manifest) -> State:
-    """The newest state of an index.
+def published(lake: Lake, base: Manifest, number: int | None = None) -> State:
+    """The newest state of an index, or an older one.
 
     Args:
         lake: The lake.
         base: What the `index` stage made.
+        number: Version of the ref; None for the newest, 0 for the one before the first.
     """
-    head = refs.head(lake.store, ref_of(base)) if "codes" in base.facts else None
+    if number is None:
+        head = refs.head(lake.store, ref_of(base)) if "codes" in base.facts else None
+    else:
+        head = (number, refs.at(lake.store, ref_of(base), number)) if number else None
     if head is None:
         return State(base, base, (), 0)
     version, ref = head
@@ -205,20 +209,30 @@ def stats(index: Index, state: State) -> dict[str, Any]:
         index: The opened index.
         state: The state that was opened.
     """
-    frequency = index.statistics.frequency
+    segments = [(segment.key, len(segment), len(segment.removed)) for segment in index.segments]
+    return describe(index.statistics, segments, state)
+
+
+def describe(statistics: Statistics, segments: Sequence[tuple[str, int, int]], state: State) -> dict[str, Any]:
+    """The same from counts alone.
+
+    Args:
+        statistics: Counts over the live images.
+        segments: Key, images and tombstones of each segment.
+        state: The state that they are of.
+    """
+    frequency = statistics.frequency
     lengths = np.sort(frequency)
     quantile = {f"p{p}": int(lengths[min(len(lengths) - 1, len(lengths) * p // 100)]) for p in (50, 90, 99)}
     return {
-        "images": index.statistics.images,
-        "neurons": index.n,
-        "postings": index.statistics.postings,
-        "l0": index.statistics.postings / max(1, index.statistics.images),
+        "images": statistics.images,
+        "neurons": len(frequency),
+        "postings": statistics.postings,
+        "l0": statistics.postings / max(1, statistics.images),
         "dead_neurons": int((frequency == 0).sum()),
         "posting_length": {**quantile, "max": int(lengths[-1])},
-        "segments": [
-            {"key": segment.key, "images": len(segment), "removed": len(segment.removed)} for segment in index.segments
-        ],
-        "tombstones": sum(len(segment.removed) for segment in index.segments),
+        "segments": [{"key": key, "images": images, "removed": removed} for key, images, removed in segments],
+        "tombstones": sum(removed for _, _, removed in segments),
         "version": state.version,
         "artifact": state.manifest.artifact,
         "bytes": sum(part.bytes for part in state.manifest.parts),

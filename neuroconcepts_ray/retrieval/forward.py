@@ -94,17 +94,27 @@ class Forward:
             rows, size = len(found["norms"]), len(found["sizes"])
             found["cuts"] = found["cuts"].reshape(size, blocks(rows) - 1)
             opened = cls(*(found[name] for name in ("indptr", "neurons", "values", "norms", "sizes", "cuts")))
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        except (ValueError, KeyError, TypeError) as error:  # of hostile headers, undecodable text among them
             raise InputError("these are no forward codes", value=f"{len(data)} bytes", remedy=REDO) from error
         if len(opened.sizes) != n:
             raise InputError(
                 "the forward codes are of another space", value=f"{len(opened.sizes)} neurons", limit=n, remedy=REDO
             )
-        if len(opened.indptr) != len(opened.norms) + 1 or not len(opened.neurons) == len(opened.values) == int(
-            opened.indptr[-1]
-        ) == int(opened.sizes.sum()):
+        entries = {len(opened.neurons), len(opened.values), int(opened.sizes.sum())}
+        if len(opened.indptr) != len(opened.norms) + 1 or len(entries) > 1 or opened.indptr[-1] != len(opened.neurons):
             raise InputError("the forward codes contradict themselves", remedy=REDO)
         return opened
+
+    def check(self) -> None:
+        """Read every code once: what a digest cannot tell of a file that was made wrongly.
+
+        Raises:
+            InputError: Rows that overlap, or neurons that there are not, or other counts than the file says.
+        """
+        n = len(self.sizes)
+        sound = self.indptr[0] == 0 and bool(np.all(np.diff(self.indptr) >= 0)) and bool(np.all(self.neurons < n))
+        if not sound or not np.array_equal(np.bincount(self.neurons, minlength=n), self.sizes):
+            raise InputError("the forward codes contradict themselves", remedy=REDO)
 
     def __len__(self) -> int:
         return len(self.norms)
@@ -127,7 +137,7 @@ class Forward:
 
 def _tensors(data: Shaped[np.ndarray, " b"]) -> dict[str, Shaped[np.ndarray, " _"]]:
     """The tensors of a safetensors file as views: the library copies, and a mapped index must not."""
-    length = int(data[:8].view(np.uint64)[0])
+    length = int.from_bytes(bytes(data[:8]), "little")
     if length > len(data) - 8:
         raise ValueError("the header is longer than the file")
     header = json.loads(bytes(data[8 : 8 + length]))

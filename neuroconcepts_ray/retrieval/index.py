@@ -3,24 +3,43 @@
 import difflib
 import functools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.errors import InputError, NotFound
 from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking, Statistics, Weighting, Weights, merge
 from neuroconcepts_ray.retrieval.segment import Segment
 from neuroconcepts_ray.retrieval.tables import IMAGE_ID
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What answers rankings: an index here, or a router over the shards of one."""
 
     statistics: Statistics
 
+    @property
+    def n(self) -> int:
+        """Number of neurons."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that every segment has."""
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Shards that did not answer; none where there are no shards."""
+
+    def weights(self, weighting: Weighting) -> Weights:
+        """The weights of a weighting over the whole index."""
+
+    def known(self, column: str, values: frozenset[str]) -> tuple[frozenset[str], list[str]]:
+        """Those of some values that occur in a column, and the first 20 of all that do."""
+
     def examples(self, image_ids: Sequence[str]) -> list[Example]:
-        """The codes of images; InputError for one that the index does not have."""
+        """The codes of images; NotFound for one that the index does not have."""
 
     def search(self, ranking: Ranking, weighting: Weighting, filters: Filters, top: int) -> list[Found]:
         """The best of all allowed images."""
@@ -37,6 +56,7 @@ class Index:
     def __init__(self, segments: Sequence[Segment], statistics: Statistics) -> None:
         self.segments = list(segments)
         self.statistics = statistics
+        self.missing: Sequence[str] = ()
         self._weights: dict[Weighting, Weights] = {}
         self._columns = _columns(self.segments)
 
@@ -57,6 +77,11 @@ class Index:
         """The values that occur in a column, sorted."""
         return sorted({value for segment in self.segments for value in segment.images.values(column)})
 
+    def known(self, column: str, values: frozenset[str]) -> tuple[frozenset[str], list[str]]:
+        """Those of some values that occur in a column, and the first 20 of all that do."""
+        there = self.values(column)
+        return values & frozenset(there), there[:20]
+
     def find(self, image_id: str) -> Example | None:
         """The code of an image that still stands, or None."""
         for segment in self.segments:
@@ -71,7 +96,7 @@ class Index:
         """The codes of images.
 
         Raises:
-            InputError: The index does not have one; the closest ids are named.
+            NotFound: The index does not have one; the closest ids are named.
         """
         found = []
         for image_id in image_ids:
@@ -111,7 +136,8 @@ class Index:
         Raises:
             InputError: A filter on a column that the index does not have.
         """
-        self._check(filters)
+        if self.segments:
+            check_columns(filters, self.columns)
         weights = self.weights(weighting)
         return merge([self._segment(one, ranking, weights, filters, top) for one in self.segments], top)
 
@@ -135,7 +161,8 @@ class Index:
             alike.setdefault((one.key, one.show), []).append(at)
         parts: list[list[list[Found]]] = [[] for _ in rankings]
         for places in alike.values():
-            self._check(filters[places[0]])
+            if self.segments:
+                check_columns(filters[places[0]], self.columns)
             asked = [rankings[at] for at in places]
             for segment in self.segments:
                 allowed = segment.allowed(filters[places[0]])
@@ -144,12 +171,6 @@ class Index:
                 for at, (rows, scores) in zip(places, hits, strict=True):
                     parts[at].append(_found(segment, rows, scores, weights, filters[at].show))
         return [merge(part, top) for part in parts]
-
-    def _check(self, filters: Filters) -> None:
-        unknown = [n for n in (*dict(filters.columns), *filters.show) if n not in self.columns or n == IMAGE_ID]
-        if unknown and self.segments:
-            shown = ", ".join(name for name in self.columns if name not in (IMAGE_ID, "study", "group"))
-            raise InputError("the images have no such column", value=unknown[0], limit=shown)
 
     def _segment(self, segment: Segment, ranking: Ranking, weights: Weights, filters: Filters, top: int) -> list[Found]:
         rows, scores = segment.search(ranking, weights, top, segment.allowed(filters), segment.barred(filters))
@@ -183,7 +204,23 @@ def _columns(segments: Sequence[Segment]) -> tuple[str, ...]:
     return tuple(name for name in segments[0].images.columns if name in shared)
 
 
-def unknown_image(image_id: str, close: Sequence[str]) -> InputError:
+def check_columns(filters: Filters, columns: Sequence[str]) -> None:
+    """Refuse a filter on a column that an index does not have.
+
+    Args:
+        filters: The filters.
+        columns: Columns that every segment has.
+
+    Raises:
+        InputError: There is one.
+    """
+    unknown = [name for name in (*dict(filters.columns), *filters.show) if name not in columns or name == IMAGE_ID]
+    if unknown:
+        shown = ", ".join(name for name in columns if name not in (IMAGE_ID, "study", "group"))
+        raise InputError("the images have no such column", value=unknown[0], limit=shown)
+
+
+def unknown_image(image_id: str, close: Sequence[str]) -> NotFound:
     """The error of an image that the index does not have."""
     remedy = f"Closest: {', '.join(close)}" if close else "The index is empty"
-    return InputError("the index does not have this image", value=image_id, remedy=remedy)
+    return NotFound("the index does not have this image", value=image_id, remedy=remedy)

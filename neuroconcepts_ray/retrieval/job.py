@@ -1,12 +1,16 @@
-"""Indexing as a stage: one pass over the codes in the driver, so nothing of it runs on Ray."""
+"""Indexing as a stage, in the driver, for a second's work needs no Ray; and the neighbours of a whole role, on Ray."""
 
 from collections.abc import Mapping
 
 from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.shards import map_shards
+from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.retrieval import base, changes, faiss_guard
+from neuroconcepts_ray.lake.recipe import plan_to_json
+from neuroconcepts_ray.retrieval import base, bulk, changes, faiss_guard
 from neuroconcepts_ray.retrieval.config import IndexConfig, plan
+from neuroconcepts_ray.retrieval.query import Query
 
 
 def run(
@@ -39,3 +43,48 @@ def run(
             changes.publish(lake, found, config.cache_folder)
         made[name] = found
     return made
+
+
+def neighbours(
+    config: IndexConfig, index: Manifest, role: str, query: Query, lake: Lake, compute: ComputeConfig
+) -> Manifest:
+    """The nearest images of every image of a role.
+
+    Args:
+        config: Settings of the index.
+        index: What the `index` stage made; the newest state over it is asked.
+        role: Whose neighbours are wanted.
+        query: What is asked for each image, its ``like`` empty.
+        lake: The lake.
+        compute: Actors and bounds.
+
+    Returns:
+        One row an image: ``image_id``, ``neighbours``, ``scores``.
+
+    Raises:
+        InputError: No image has this role.
+    """
+    state = changes.published(lake, index)
+    planned = bulk.plan(state.manifest, query)
+    opened = state.open(lake, config.cache_folder)
+    every = bulk.shards(opened, role, planned)
+    done = lake.done_shards(planned)
+    manifest = state.manifest
+    map_shards(
+        [shard for shard in every if shard.key not in done],
+        worker="neuroconcepts_ray.retrieval.bulk:Neighbours",
+        spec={
+            "lake": lake.store.uri,
+            "phi": lake.phi.uri,
+            "plan": plan_to_json(planned),
+            "query": query.model_dump(mode="json"),
+            "index": {"kind": manifest.kind, "recipe": manifest.recipe, "artifact": manifest.artifact},
+            "gone": list(state.gone),
+            "cache": str(config.cache_folder),
+        },
+        load=bulk.load,
+        compute=compute,
+        threads=1,
+        label="neighbours",
+    )
+    return assemble(lake, planned, index.name.replace("index", "neighbours"), every, facts={"role": role})

@@ -101,8 +101,8 @@ class Postings:
             if isinstance(source, bytes)
             else np.asarray(np.memmap(source, np.uint8, "r"))
         )
-        index = _read(source, data)
         faiss = faiss_guard.load()
+        index = read_faiss(source, data, faiss.IO_FLAG_MMAP)
         if not isinstance(index, faiss.IndexIVFFlat) or index.d != 1 or index.code_size != 4:
             raise InputError("this FAISS index holds no postings", value=type(index).__name__, remedy=REDO)
         if index.nlist != len(sizes):
@@ -144,7 +144,17 @@ class Postings:
         return ids, self.values[start : start + size]
 
 
-def _read(source: bytes | Path, data: UInt8[np.ndarray, " b"]) -> Any:
+def read_faiss(source: bytes | Path, data: UInt8[np.ndarray, " b"], mapping: int) -> Any:
+    """The index that a file holds.
+
+    Args:
+        source: The bytes, or the file that holds them.
+        data: The same as an array.
+        mapping: FAISS's flag by which a file of this kind is mapped, not read.
+
+    Raises:
+        InputError: The bytes are no FAISS index.
+    """
     faiss = faiss_guard.load()
     with _LIMITS:
         before = faiss.get_deserialization_loop_limit(), faiss.get_deserialization_vector_byte_limit()
@@ -154,7 +164,7 @@ def _read(source: bytes | Path, data: UInt8[np.ndarray, " b"]) -> Any:
         try:
             if isinstance(source, bytes):
                 return faiss.deserialize_index(data)
-            return faiss.read_index(str(source), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            return faiss.read_index(str(source), mapping | faiss.IO_FLAG_READ_ONLY)
         except (RuntimeError, MemoryError, AssertionError) as error:
             raise InputError("this is not a FAISS index", value=f"{len(data)} bytes", remedy=REDO) from error
         finally:

@@ -3,13 +3,13 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from neuroconcepts_ray.config import StrictModel
-from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.errors import ConfigError, NotFound
 from neuroconcepts_ray.naming.tables import Name
 from neuroconcepts_ray.retrieval.ranking import Clause, Example, Filters, Ranking, Weighting, Weights
 
@@ -24,7 +24,13 @@ NEGATIVE = 0.5
 Exclude = Literal["group", "study", "self", "none"]
 """What of the examples may not be a hit: their patients (studies and selves included), studies, selves, or nothing."""
 
-Concept = int | str
+Word = Annotated[str, Field(max_length=200)]
+"""Text that names something: whatever is longer names nothing here, and would only cost time."""
+
+STRONGEST = 1e6
+"""Largest threshold and factor: squares of them are far from overflow."""
+
+Concept = int | Word
 """A neuron, or the name of one or several."""
 
 
@@ -33,16 +39,16 @@ class Fires(StrictModel):
 
     concept: Concept
     """A neuron's number, or a name: one of its neurons suffices."""
-    at_least: float = Field(0.0, ge=0)
+    at_least: float = Field(0.0, ge=0, le=STRONGEST)
     """Activation from which on it counts as firing."""
 
 
 class Query(StrictModel):
     """One question. Examples, concepts or both rank; clauses and filters say who may be ranked at all."""
 
-    like: list[str] = Field([], max_length=100)
+    like: list[Word] = Field([], max_length=100)
     """Images that hits shall be like."""
-    unlike: list[str] = Field([], max_length=100)
+    unlike: list[Word] = Field([], max_length=100)
     """Images that hits shall not be like; they count half as much."""
     all_of: list[Fires] = Field([], max_length=64)
     """Concepts that must all fire in a hit."""
@@ -54,13 +60,13 @@ class Query(StrictModel):
     """Words of names: their neurons join ``any_of``."""
     without: list[Concept] = Field([], max_length=64)
     """Concepts left out of the likeness: hits may have them or not."""
-    boost: dict[str, float] = Field({}, max_length=64)
+    boost: dict[Word, Annotated[float, Field(ge=-STRONGEST, le=STRONGEST)]] = Field({}, max_length=64)
     """Factor by concept: above 1 more of it, between 0 and 1 less, below 0 its opposite."""
     weighting: Weighting = "none"
     """``idf``: rare concepts weigh more. ``bm25``: they do, and large activations saturate."""
-    where: dict[str, list[str]] = Field({}, max_length=32)
+    where: dict[Word, list[Word]] = Field({}, max_length=32)
     """Allowed values by column: view, role, ``label:<name>`` ("1", "0") and whatever else the archive has."""
-    ids: list[str] | None = Field(None, max_length=100_000)
+    ids: list[Word] | None = Field(None, max_length=100_000)
     """Only these images."""
     exclude: Exclude = "group"
     """What of the examples' own patients may not be a hit."""
@@ -92,12 +98,12 @@ def find_concept(concept: Concept, names: Mapping[int, Name], n: int) -> tuple[i
         n: Number of neurons.
 
     Raises:
-        InputError: No such neuron or name; the nearest names are suggested.
+        NotFound: No such neuron or name; the nearest names are suggested.
     """
     if isinstance(concept, int) or concept.strip().isdecimal():
         j = int(concept)
         if not 0 <= j < n:
-            raise InputError("the space has no such neuron", value=j, limit=f"0…{n - 1}")
+            raise NotFound("the space has no such neuron", value=j, limit=f"0…{n - 1}")
         return (j,)
     wanted = _plain(concept)
     found = tuple(j for j, name in sorted(names.items()) if _plain(name.name) == wanted)
@@ -110,7 +116,7 @@ def find_words(text: str, names: Mapping[int, Name]) -> tuple[int, ...]:
     """The neurons whose names have all words of a text.
 
     Raises:
-        InputError: There is none; the nearest names are suggested.
+        NotFound: There is none; the nearest names are suggested.
     """
     words = set(_plain(text).split())
     found = tuple(j for j, name in sorted(names.items()) if words and words <= set(_plain(name.name).split()))
@@ -119,7 +125,7 @@ def find_words(text: str, names: Mapping[int, Name]) -> tuple[int, ...]:
     return found
 
 
-def unknown_concept(text: str, names: Mapping[int, Name]) -> InputError:
+def unknown_concept(text: str, names: Mapping[int, Name]) -> NotFound:
     """The error of a name that no neuron has, with those nearest: by spelling, then by shared words."""
     known = sorted({name.name for name in names.values()})
     plain = {_plain(name): name for name in known}
@@ -128,7 +134,7 @@ def unknown_concept(text: str, names: Mapping[int, Name]) -> InputError:
     sharing = [one for one in plain if words & set(one.split()) and one not in close]
     near = [plain[one] for one in (close + sharing)[:5]] or known[:5]
     remedy = f"Nearest names: {', '.join(near)}" if near else "No neuron of this space has a name; ask by number"
-    return InputError("no neuron has this name", value=text, remedy=remedy)
+    return NotFound("no neuron has this name", value=text, remedy=remedy)
 
 
 def _plain(text: str) -> str:
@@ -156,7 +162,7 @@ def resolve(
         idf: [n], inverse document frequency, for sums.
 
     Raises:
-        InputError: An unknown concept.
+        NotFound: An unknown concept.
         ConfigError: Nothing to rank by.
     """
 

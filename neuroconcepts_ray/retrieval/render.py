@@ -7,8 +7,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from neuroconcepts_ray.retrieval.explain import Explanation
 from neuroconcepts_ray.retrieval.answer import Hit, Shared
+from neuroconcepts_ray.retrieval.explain import Explanation
 
 SHARED = 3
 """Shared concepts that are named beside a hit."""

@@ -14,7 +14,7 @@ from neuroconcepts_ray.naming.tables import Name, load_names
 from neuroconcepts_ray.retrieval.answer import Answer, Hit, answer, fold
 from neuroconcepts_ray.retrieval.changes import published
 from neuroconcepts_ray.retrieval.fetch import default_cache
-from neuroconcepts_ray.retrieval.index import Index
+from neuroconcepts_ray.retrieval.index import Backend
 from neuroconcepts_ray.retrieval.query import DEEPEST, TOP, Exclude, Query, resolve
 from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking
 from neuroconcepts_ray.retrieval.tables import IMAGE_ID
@@ -24,13 +24,13 @@ class SearchService:
     """Questions over one index.
 
     Args:
-        index: The opened index.
+        index: The opened index, or a router over its shards.
         names: Names by neuron.
     """
 
-    def __init__(self, index: Index, names: Mapping[int, Name] | None = None) -> None:
+    def __init__(self, index: Backend, names: Mapping[int, Name] | None = None) -> None:
         self.index = index
-        self.names = dict(names or {})
+        self.names: Mapping[int, Name] = {} if names is None else names
 
     @classmethod
     def open(
@@ -66,7 +66,15 @@ class SearchService:
         ranking, filters = self.resolve(query, examples, self.index.examples(query.unlike))
         self._check(filters)
         found = self._found(query, ranking, filters)
-        return answer(found, ranking, self.index.statistics, self.names, offset=query.offset, top=query.top)
+        return answer(
+            found,
+            ranking,
+            self.index.statistics,
+            self.names,
+            offset=query.offset,
+            top=query.top,
+            missing=tuple(self.index.missing),
+        )
 
     def resolve(
         self, query: Query, examples: Sequence[Example], opposites: Sequence[Example]
@@ -93,12 +101,10 @@ class SearchService:
         for column, values in filters.columns:
             if column not in self.index.columns or column == IMAGE_ID:
                 continue  # the index itself refuses those
-            there = self.index.values(column)
-            unknown = sorted(values - set(there))
+            there, some = self.index.known(column, values)
+            unknown = sorted(values - there)
             if unknown:
-                raise InputError(
-                    f"no image of the index has this {column}", value=unknown[0], limit=", ".join(there[:20])
-                )
+                raise InputError(f"no image of the index has this {column}", value=unknown[0], limit=", ".join(some))
 
     def code(self, image_id: str) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
         """The neurons that fire for an image, ascending, and their activations.

@@ -82,6 +82,13 @@ class Draft:
         }
         return cls(key, files, len(ids), np.bincount(ordered.indices, minlength=codes.shape[1]).astype(np.int64))
 
+    def put(self, lake: Lake, plan: Plan) -> list[Part]:
+        """Write the files, in their order; they count once a receipt or manifest names them."""
+        return [
+            lake.put_part(plan, f"{self.key}.{file}", data, rows=self.rows if file == IMAGES else 0)
+            for file, data in self.files.items()
+        ]
+
     def open(self) -> Segment:
         """The segment from memory, as a reader of the lake will have it."""
         codes = Forward.open(self.files[FORWARD], n=len(self.frequency))
@@ -187,7 +194,7 @@ def open_segment(lake: Lake, manifest: Manifest, key: str, rows: int, n: int, ca
         DigestError: A file was altered.
     """
     lists, codes, images = segment_parts(manifest, key)
-    opened = Forward.open(fetch(lake, codes, cache), n=n)
+    opened = Forward.open(fetch(lake, codes, cache, lambda path: Forward.open(path, n=n).check()), n=n)
     if len(opened) != rows:
         raise InputError("a segment has other images than its manifest says", value=len(opened), limit=rows, where=key)
 

@@ -5,21 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from neuroconcepts_ray.errors import InputError
-
-
-def positions(image_ids: Shaped[np.ndarray, " m"], known: Shaped[np.ndarray, " n"]) -> np.ndarray:
-    """The row of ``known`` that holds each of ``image_ids``.
-
-    Raises:
-        InputError: An image that ``known`` lacks.
-    """
-    order = np.argsort(known, kind="stable")
-    at = order[np.minimum(np.searchsorted(known, image_ids, sorter=order), len(known) - 1)] if len(known) else order
-    if len(known) == 0 or not np.array_equal(known[at], image_ids):
-        missing = image_ids[known[at] != image_ids][0] if len(known) else image_ids[0]
-        raise InputError("an image is not in the catalog", value=missing, remedy="Run `mine` on this catalog again")
-    return np.asarray(at)
+from neuroconcepts_ray.catalog.tables import positions
 
 
 def has_role(

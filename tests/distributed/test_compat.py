@@ -6,6 +6,7 @@ import warnings
 import ray
 import ray.data
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
+from ray.train.v2._internal import constants
 
 from neuroconcepts_ray.distributed.compat import actor_bounds, remote_args_accepted
 
@@ -32,3 +33,9 @@ def test_only_the_deprecation_of_remote_args_is_silenced() -> None:
             warnings.warn("`ray_remote_args` is deprecated", DeprecationWarning, stacklevel=1)
             warnings.warn("something else", DeprecationWarning, stacklevel=1)
     assert [str(w.message) for w in seen] == ["something else"]
+
+
+def test_the_variables_that_shorten_a_training_are_still_rays() -> None:
+    assert constants.HEALTH_CHECK_INTERVAL_S_ENV_VAR == "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+    assert constants.ENABLE_PREEMPTION_WATCHER_ENV_VAR == "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    assert constants.get_env_vars_to_propagate()["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "0"

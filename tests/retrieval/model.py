@@ -1,6 +1,7 @@
 """A naive model of retrieval: dense matrices and loops, written from the definitions and sharing no code with them."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ class Archive:
     def index(self, cuts: tuple[int, ...] = ()) -> Index:
         """Cut at these rows into segments."""
         edges = [0, *cuts, len(self.dense)]
-        drafts = [self.some(list(range(a, b))).draft(f"s{a}") for a, b in zip(edges, edges[1:], strict=False) if b > a]
+        drafts = [self.some(list(range(a, b))).draft(f"s{a}") for a, b in pairwise(edges) if b > a]
         frequency = (self.dense != 0).sum(axis=0).astype(np.int64)
         return Index([draft.open() for draft in drafts], Statistics(len(self.dense), frequency))
 
@@ -78,7 +79,7 @@ def concept(one: int | str) -> list[int]:
     return [j for j, held in NAMES.items() if held.name == one]
 
 
-def naive(a: Archive, query: Query) -> list[tuple[str, float]]:  # noqa: C901 - one definition after the other
+def naive(a: Archive, query: Query) -> list[tuple[str, float]]:
     """Image and score of every hit of a query's page."""
     dense = a.dense.astype(np.float64)
     m, n = dense.shape
@@ -137,6 +138,7 @@ def naive(a: Archive, query: Query) -> list[tuple[str, float]]:  # noqa: C901 - 
         allowed &= np.array([value not in barred for value in columns[own]])
     least = 0.0
     if (q < 0).any():
-        least = 1e-5 if examples or opposites and query.weighting != "bm25" else 1e-9 * np.abs(q).sum()
-    hits = sorted(((-score[row], ids[row]) for row in range(m) if allowed[row] and score[row] > least))
+        cosine = (examples or opposites) and query.weighting != "bm25"
+        least = 1e-5 if cosine else 1e-9 * np.abs(q).sum()
+    hits = sorted((-score[row], ids[row]) for row in range(m) if allowed[row] and score[row] > least)
     return [(one, -s) for s, one in hits[query.offset : query.offset + query.top]]

@@ -3,22 +3,21 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from rich.console import Console
-from scipy import sparse
 
 from neuroconcepts_ray.catalog.tables import Catalog
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.naming.tables import Name
 from neuroconcepts_ray.retrieval.assemble import Explainer
 from neuroconcepts_ray.retrieval.explain import choose_label, concepts, probabilities
-from neuroconcepts_ray.retrieval.postings import Postings, build
 from neuroconcepts_ray.retrieval.render import render
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.retrieval.tables import Images
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.topk import TopK
+from tests.retrieval.model import Archive
 
 M, D, N, L = 30, 12, 40, 3
 
@@ -35,11 +34,12 @@ def explainer() -> Explainer:
     directions = torch.nn.functional.normalize(torch.randn(N, D), dim=1)
     sae = SAE(directions, torch.zeros(N), directions, torch.randn(D) * 0.1, TopK(6))
     W, b = rng.normal(size=(L, D)).astype(np.float32), rng.normal(size=L).astype(np.float32)
-    codes = sparse.csr_array(sae.encode_dense(torch.from_numpy(f)).numpy())
+    codes = sae.encode_dense(torch.from_numpy(f)).numpy()
     ids = np.array([f"image{row:02d}" for row in range(M)])
     groups = np.array([f"g{row // 2}" for row in range(M)])
     views, roles = np.full(M, "AP"), np.full(M, "probe")
-    images = Images(ids, groups, groups, views, roles, np.sqrt(codes.multiply(codes).sum(axis=1, dtype=np.float64)))
+    columns = {"image_id": ids, "study": groups, "group": groups, "view": views, "role": roles}
+    index = Archive(codes, pa.table({name: column.tolist() for name, column in columns.items()})).index()
     labels = ["Edema", "Effusion", "Nodule"]
     y = np.zeros((M, L), np.float32)
     y[:, 2] = np.nan
@@ -48,7 +48,7 @@ def explainer() -> Explainer:
         space="latents",
         catalog=Catalog(ids, groups, groups, views, roles, labels, y, "multilabel", [slice(0, M)]),
         reports={"g0": "No effusion [sic]."},
-        search=SearchService(Postings.open(build(codes), rows=M, n=N), images, names),
+        search=SearchService(index, names),
         sae=sae,
         W=W,
         b=b,

@@ -42,10 +42,14 @@ def agrees(search: SearchService, a: Archive, query: Query) -> None:
     hits = search.search(query).hits
     assert len(hits) == len(expected)
     np.testing.assert_allclose([hit.score for hit in hits], [score for _, score in expected], rtol=1e-9, atol=1e-12)
-    # Scores that differ by rounding alone may change places between two ways of summing; whole activations do not round.
+    # Scores that differ by rounding alone may change places between two ways of summing.
     mine, theirs = [hit.image_id for hit in hits], [image_id for image_id, _ in expected]
     for at, (one, other) in enumerate(zip(mine, theirs, strict=True)):
-        assert one == other or abs(expected[at][1] - dict(expected).get(one, expected[-1][1])) < 1e-9, (at, mine, theirs)
+        assert one == other or abs(expected[at][1] - dict(expected).get(one, expected[-1][1])) < 1e-9, (
+            at,
+            mine,
+            theirs,
+        )
     for hit in hits:
         assert sum(shared.share for shared in hit.shared) == pytest.approx(hit.score, rel=1e-9, abs=1e-12)
 
@@ -117,7 +121,10 @@ def test_near_duplicates_are_folded_into_the_better_hit_and_the_page_stays_full(
     plain = search.search(Query(like=[image_id], top=100)).hits
     folded = search.search(Query(like=[image_id], top=15, fold=0.9999)).hits
     assert len(folded) == 15
-    codes = {hit.image_id: tuple(a.dense[a.ids.index(hit.image_id)] / np.linalg.norm(a.dense[a.ids.index(hit.image_id)])) for hit in plain}
+    codes = {
+        hit.image_id: tuple(a.dense[a.ids.index(hit.image_id)] / np.linalg.norm(a.dense[a.ids.index(hit.image_id)]))
+        for hit in plain
+    }
     seen: list[tuple[float, ...]] = []
     expected = []
     for hit in plain:
@@ -133,9 +140,10 @@ def test_an_uploaded_code_is_an_example_like_any_other() -> None:
     search = SearchService(a.index(), NAMES)
     neurons, values = search.code("image0003")
     given = [Example("", neurons, values)]
-    assert search.search(Query(exclude="none"), given).hits == search.search(
-        Query(like=["image0003"], exclude="none")
-    ).hits
+    assert (
+        search.search(Query(exclude="none"), given).hits
+        == search.search(Query(like=["image0003"], exclude="none")).hits
+    )
 
 
 def test_names_stand_beside_their_own_neuron_alone() -> None:
