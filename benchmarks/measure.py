@@ -25,7 +25,9 @@ def interleaved(
                 began = time.perf_counter()
                 way(at)
                 spent[name].append(1e3 * (time.perf_counter() - began))
-    return {name: {"p50_ms": float(np.median(ms)), "p95_ms": float(np.percentile(ms, 95))} for name, ms in spent.items()}
+    return {
+        name: {"p50_ms": float(np.median(ms)), "p95_ms": float(np.percentile(ms, 95))} for name, ms in spent.items()
+    }
 
 
 def best_of(work: Callable[[], object], times: int = 5) -> float:

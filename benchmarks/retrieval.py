@@ -1,7 +1,7 @@
 """Figures of retrieval: ours, the bare passes and the peers, side by side in one run, on one thread.
 
-    make bench-retrieval                    # all; prints markdown rows, writes benchmarks/out/retrieval.json
-    python -m benchmarks.retrieval --images 50000 --no-million --no-peers      # a quick look
+make bench-retrieval                    # all; prints markdown rows, writes benchmarks/out/retrieval.json
+python -m benchmarks.retrieval --images 50000 --no-million --no-peers      # a quick look
 """
 
 import argparse
@@ -160,7 +160,14 @@ def in_the_lake(folder: Path, draft: Draft, new: archive.Archive) -> dict[str, A
     base = commit_snapshot(lake, plan, "index.bench", snapshot, parts, {"codes": "bench"})
     open_index(lake, base, folder / "cache")
     opened = [
-        json.loads(subprocess.run([sys.executable, "-m", "benchmarks.opening", str(folder), base.recipe, base.artifact], check=True, capture_output=True, text=True).stdout)  # fmt: skip
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.opening", str(folder), base.recipe, base.artifact],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )  # fmt: skip
         for _ in range(3)
     ]
     figures = {name: float(np.median([one[name] for one in opened])) for name in opened[0]}
@@ -288,7 +295,9 @@ def main() -> None:
     figures["machine"] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load_before": before, "load_after": measure.load(), "images": given.images, "neurons": N, "k": 32}  # fmt: skip
     (OUT / "retrieval.json").write_text(json.dumps(figures, indent=1))
     print(rows(figures))
-    print(f"load {before:.1f} before, {measure.load():.1f} after; {os.cpu_count()} cores, one thread used; no GPU was run")
+    print(
+        f"load {before:.1f} before, {measure.load():.1f} after; {os.cpu_count()} cores, one thread used; no GPU was run"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Answers: hits with their reasons, folded and paged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +155,7 @@ def fold(found: Sequence[Found], least: float) -> list[Found]:
         unit[one.neurons] = one.values / max(float(np.sqrt(np.square(one.values).sum())), 1e-300)
         like = [at for at, other in enumerate(units) if float(unit @ other) >= least - 1e-12]
         if like:
-            kept[like[0]] = replace(kept[like[0]], folded=(*kept[like[0]].folded, one.image_id))
+            kept[like[0]] = kept[like[0]]._replace(folded=(*kept[like[0]].folded, one.image_id))
         else:
             kept.append(one)
             units.append(unit)
