@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench-retrieval clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -18,6 +18,14 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Peers bring what they like, so they live in an environment of their own.
+PEERS ?= benchmarks/out/peers
+
+bench-retrieval: $(STAMP)
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-retrieval.txt
+	PEERS_PYTHON=$(PEERS)/bin/python $(PY) -m benchmarks.retrieval
 
 # pip reads torch's index as the machine has it; constraints.txt is what was tested together.
 $(STAMP): pyproject.toml constraints.txt

@@ -1,8 +1,8 @@
 """Answers: hits with their reasons, folded and paged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ def display_name(neuron: int, names: Mapping[int, Name]) -> str:
     return name.name if name else f"unnamed (neuron {neuron})"
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(NamedTuple):
     """A neuron that query and hit share.
 
     Attributes:
@@ -116,26 +115,28 @@ def answer(
         top: Hits on the page.
         missing: Shards that did not answer.
     """
-    hits = tuple(_hit(one, ranking, statistics, names) for one in found[offset : offset + top])
     asked = dict(zip(ranking.neurons.tolist(), ranking.weights.tolist(), strict=True))
+    mean = max(statistics.postings / max(1, statistics.images), 1e-9) if ranking.kind == "bm25" else 1.0
+    hits = tuple(_hit(one, ranking, asked, mean, names) for one in found[offset : offset + top])
     return Answer(hits, ranking.kind, asked, bool(missing), tuple(missing))
 
 
-def _hit(one: Found, ranking: Ranking, statistics: Statistics, names: Mapping[int, Name]) -> Hit:
-    _, mine, theirs = np.intersect1d(ranking.neurons, one.neurons, assume_unique=True, return_indices=True)
-    neurons, z = one.neurons[theirs], one.values[theirs]
-    shares = ranking.weights[mine] * z
-    if ranking.kind == "cosine":
-        shares = shares / one.norm
-    elif ranking.kind == "bm25":
-        mean = max(statistics.postings / max(1, statistics.images), 1e-9)
-        length = ranking.k1 * (1 - ranking.b + ranking.b * len(one.neurons) / mean)
-        shares = shares * (ranking.k1 + 1) / (z + length)
-    order = np.lexsort((neurons, -np.abs(shares)))
-    shared = tuple(
-        Shared(int(neurons[at]), held.name if (held := names.get(int(neurons[at]))) else None, float(shares[at]))
-        for at in order.tolist()
-    )
+def _hit(
+    one: Found, ranking: Ranking, asked: Mapping[int, float], mean_length: float, names: Mapping[int, Name]
+) -> Hit:
+    length = ranking.k1 * (1 - ranking.b + ranking.b * len(one.neurons) / mean_length)
+    shares = []
+    # A few dozen neurons: a dictionary is faster than any array here.
+    for j, z in zip(one.neurons.tolist(), one.values.tolist(), strict=True):
+        if j in asked:
+            share = asked[j] * z
+            if ranking.kind == "cosine":
+                share /= one.norm
+            elif ranking.kind == "bm25":
+                share *= (ranking.k1 + 1) / (z + length)
+            shares.append((-abs(share), j, share))
+    shares.sort()
+    shared = tuple([Shared(j, names[j].name if j in names else None, share) for _, j, share in shares])
     return Hit(one.image_id, one.score, one.metadata, shared, one.folded)
 
 
@@ -154,7 +155,7 @@ def fold(found: Sequence[Found], least: float) -> list[Found]:
         unit[one.neurons] = one.values / max(float(np.sqrt(np.square(one.values).sum())), 1e-300)
         like = [at for at, other in enumerate(units) if float(unit @ other) >= least - 1e-12]
         if like:
-            kept[like[0]] = replace(kept[like[0]], folded=(*kept[like[0]].folded, one.image_id))
+            kept[like[0]] = kept[like[0]]._replace(folded=(*kept[like[0]].folded, one.image_id))
         else:
             kept.append(one)
             units.append(unit)

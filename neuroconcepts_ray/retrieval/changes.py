@@ -113,10 +113,11 @@ def remove(lake: Lake, base: Manifest, cache: Path, image_ids: Iterable[str]) ->
         if not fresh and not state.gone:
             return state.manifest
         index = state.open(lake, cache)
+        places = _places(index, [*state.gone, *fresh])
         for image_id in fresh:
-            if index.find(image_id) is None:
+            if places[image_id][1] < 0:
                 raise unknown_image(image_id, index.close(image_id))
-        removed = dict(snapshot.removed) | _places(index, [*state.gone, *fresh])
+        removed = dict(snapshot.removed) | places
         statistics = bury(index.segments, index.statistics, fresh)
         changed = Snapshot(snapshot.segments, removed, statistics)
         return _commit(lake, state, changed, _parts(state.manifest, changed), ["remove", fresh])
@@ -256,13 +257,11 @@ def _change(lake: Lake, base: Manifest, change: Callable[[State], Manifest]) -> 
 
 def _places(index: Index, image_ids: Iterable[str]) -> dict[str, tuple[str, int]]:
     """Where images lie, whether they still stand or not."""
-    places = {}
-    for image_id in image_ids:
-        places[image_id] = ("", -1)
-        for segment in index.segments:
-            row = segment.images.find(image_id)
-            if row is not None:
-                places[image_id] = (segment.key, row)
+    wanted = list(image_ids)
+    places = dict.fromkeys(wanted, ("", -1))
+    for segment in index.segments:
+        rows = segment.images.places(wanted).tolist()
+        places |= {one: (segment.key, row) for one, row in zip(wanted, rows, strict=True) if row >= 0}
     return places
 
 

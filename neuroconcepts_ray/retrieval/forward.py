@@ -124,6 +124,16 @@ class Forward:
         span = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
         return self.neurons[span].astype(np.int64), np.array(self.values[span])
 
+    def codes(self, rows: Int64[np.ndarray, " r"]) -> list[tuple[Int64[np.ndarray, " _"], Float64[np.ndarray, " _"]]]:
+        """:meth:`code` of some rows, with activations as float64."""
+        spans = [slice(a, b) for a, b in zip(self.indptr[rows].tolist(), self.indptr[rows + 1].tolist(), strict=True)]
+        if not spans:
+            return []
+        neurons = np.concatenate([self.neurons[span] for span in spans]).astype(np.int64)
+        values = np.concatenate([self.values[span] for span in spans]).astype(np.float64)
+        ends = list(itertools.accumulate((span.stop - span.start for span in spans), initial=0))
+        return [(neurons[a:b], values[a:b]) for a, b in itertools.pairwise(ends)]
+
     def matrix(self) -> sparse.csr_array:
         """All codes, [m, n]."""
         shape = (len(self), len(self.sizes))

@@ -1,10 +1,12 @@
 """An opened index: segments that answer as one, whole or as the shard of a larger one."""
 
 import difflib
+import functools
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from neuroconcepts_ray.errors import InputError, NotFound
 from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking, Statistics, Weighting, Weights, merge
@@ -56,6 +58,7 @@ class Index:
         self.statistics = statistics
         self.missing: Sequence[str] = ()
         self._weights: dict[Weighting, Weights] = {}
+        self._columns = _columns(self.segments)
 
     def __len__(self) -> int:
         return sum(len(segment) - len(segment.removed) for segment in self.segments)
@@ -68,10 +71,7 @@ class Index:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns that every segment has, so that all can be filtered by them."""
-        if not self.segments:
-            return ()
-        shared = set.intersection(*(set(segment.images.columns) for segment in self.segments))
-        return tuple(name for name in self.segments[0].images.columns if name in shared)
+        return self._columns
 
     def values(self, column: str) -> list[str]:
         """The values that occur in a column, sorted."""
@@ -113,6 +113,11 @@ class Index:
         ]
         return difflib.get_close_matches(image_id, near, n=3, cutoff=0.0)
 
+    @functools.cached_property
+    def idf(self) -> Float64[np.ndarray, " n"]:
+        """Inverse document frequency of each neuron, made once."""
+        return self.statistics.idf()
+
     def weights(self, weighting: Weighting) -> Weights:
         """The weights of a weighting over the whole index, made once."""
         if weighting not in self._weights:
@@ -131,29 +136,72 @@ class Index:
         Raises:
             InputError: A filter on a column that the index does not have.
         """
-        weights = self.weights(weighting)
         if self.segments:
             check_columns(filters, self.columns)
+        weights = self.weights(weighting)
         return merge([self._segment(one, ranking, weights, filters, top) for one in self.segments], top)
+
+    def search_many(
+        self, rankings: Sequence[Ranking], weighting: Weighting, filters: Sequence[Filters], top: int
+    ) -> list[list[Found]]:
+        """:meth:`search` of many rankings, those of equal filters several in one pass: for whole roles at once.
+
+        Args:
+            rankings: What scores, each.
+            weighting: How neurons weigh.
+            filters: Who may be a hit, each; they may differ in whose images are barred at no cost.
+            top: Most hits of each.
+
+        Raises:
+            InputError: A filter on a column that the index does not have.
+        """
+        weights = self.weights(weighting)
+        alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        for at, one in enumerate(filters):
+            alike.setdefault((one.key, one.show), []).append(at)
+        parts: list[list[list[Found]]] = [[] for _ in rankings]
+        for places in alike.values():
+            if self.segments:
+                check_columns(filters[places[0]], self.columns)
+            asked = [rankings[at] for at in places]
+            for segment in self.segments:
+                allowed = segment.allowed(filters[places[0]])
+                barred = [segment.barred(filters[at]) for at in places]
+                hits = segment.search_many(asked, weights, top, allowed, barred)
+                for at, (rows, scores) in zip(places, hits, strict=True):
+                    parts[at].append(_found(segment, rows, scores, weights, filters[at].show))
+        return [merge(part, top) for part in parts]
 
     def _segment(self, segment: Segment, ranking: Ranking, weights: Weights, filters: Filters, top: int) -> list[Found]:
         rows, scores = segment.search(ranking, weights, top, segment.allowed(filters), segment.barred(filters))
-        norms = segment.norms(weights)
-        found = []
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-            neurons, values = segment.forward.code(row)
-            found.append(
-                Found(
-                    image_id=segment.images.ids[row].as_py(),
-                    score=score,
-                    neurons=neurons,
-                    values=values.astype(np.float64),
-                    norm=float(norms[row]),
-                    metadata={name: segment.images.value(name, row) for name in filters.show},
-                    group=segment.images.value("group", row),
-                )
-            )
-        return found
+        return _found(segment, rows, scores, weights, filters.show)
+
+
+def _found(
+    segment: Segment,
+    rows: Int64[np.ndarray, " h"],
+    scores: Float64[np.ndarray, " h"],
+    weights: Weights,
+    show: Sequence[str],
+) -> list[Found]:
+    """Rows with all that an answer needs of them, looked up column by column."""
+    shown = [segment.images.some(name, rows) for name in show]
+    codes = segment.forward.codes(rows)
+    groups = segment.images.some("group", rows)
+    norms = segment.norms(weights)[rows].tolist()
+    return [
+        Found(image_id, score, *code, norm, dict(zip(show, values, strict=True)), group)
+        for image_id, score, code, norm, group, *values in zip(
+            segment.images.names(rows), scores.tolist(), codes, norms, groups, *shown, strict=True
+        )
+    ]
+
+
+def _columns(segments: Sequence[Segment]) -> tuple[str, ...]:
+    if not segments:
+        return ()
+    shared = set.intersection(*(set(segment.images.columns) for segment in segments))
+    return tuple(name for name in segments[0].images.columns if name in shared)
 
 
 def check_columns(filters: Filters, columns: Sequence[str]) -> None:

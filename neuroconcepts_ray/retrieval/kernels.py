@@ -111,6 +111,21 @@ def sweep_bm25(words, values, starts, sizes, neurons, weights, length, k1, score
 
 @njit(cache=True, nogil=True)
 @no_type_check
+def _insert(best, count, x):
+    """Put x among the ``count`` largest so far, descending; the least falls out of a full ``best``."""
+    at = count
+    if count == len(best):
+        at -= 1
+        if x <= best[at]:
+            return
+    while at > 0 and best[at - 1] < x:
+        best[at] = best[at - 1]
+        at -= 1
+    best[at] = x
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def select(score, gate, peak, ceiling, top, epsilon, best):
     """Rows whose gated score could be among the ``top`` largest, given that each may be off by ε; ascending.
 
@@ -126,41 +141,45 @@ def select(score, gate, peak, ceiling, top, epsilon, best):
         epsilon: ε.
         best: Scratch for ``top`` scores.
     """
+    zero = score.dtype.type(0)
     count = 0
-    threshold = score.dtype.type(0)
-    gated = np.empty(CHUNK, score.dtype)
     for c in range(len(peak)):
         peak[c] *= ceiling[c]
-        if peak[c] <= threshold:
-            continue
-        first, last = c * CHUNK, min((c + 1) * CHUNK, len(gate))
-        highest = score.dtype.type(0)
-        for i in range(last - first):
-            gated[i] = score[first + i] * gate[first + i]
-        for i in range(last - first):
-            x = gated[i]
-            highest = max(highest, x)
-            if x > threshold:
-                at = count if count < top else top - 1
-                count = min(count + 1, top)
-                while at > 0 and best[at - 1] < x:
-                    best[at] = best[at - 1]
-                    at -= 1
-                best[at] = x
-                if count == top:
-                    threshold = best[top - 1]
-        peak[c] = highest
+        _insert(best, count, peak[c])
+        count = min(count + 1, len(best))
+    # Most often the best rows lie in as many chunks, and their scores are the chunks' peaks: a threshold to begin with.
+    guess = score.dtype.type(0.99998) * best[top - 1] if count == top else zero
+    threshold = guess
+    for attempt in range(2):
+        if attempt == 1:
+            if count == top or guess == zero:
+                break
+            threshold = zero
+        count = 0
+        for c in range(len(peak)):
+            if peak[c] > threshold:
+                these, open_to = score[c * CHUNK : (c + 1) * CHUNK], gate[c * CHUNK : (c + 1) * CHUNK]
+                for i in range(len(open_to)):
+                    x = these[i] * open_to[i]
+                    if x > threshold:
+                        _insert(best, count, x)
+                        count = min(count + 1, top)
+                        if count == top:
+                            threshold = best[top - 1]
+    if count < top:
+        threshold = zero
     floor = max(threshold - 2 * epsilon, score.dtype.type(0))
     found = 0
     rows = np.empty(4 * top, np.int64)
     for c in range(len(peak)):
         if peak[c] > floor or (peak[c] == floor and floor > 0):
-            for i in range(c * CHUNK, min((c + 1) * CHUNK, len(gate))):
-                x = score[i] * gate[i]
+            these, open_to = score[c * CHUNK : (c + 1) * CHUNK], gate[c * CHUNK : (c + 1) * CHUNK]
+            for i in range(len(open_to)):
+                x = these[i] * open_to[i]
                 if x > floor or (x == floor and floor > 0):
                     if found == len(rows):
                         rows = np.concatenate((rows, np.empty_like(rows)))
-                    rows[found] = i
+                    rows[found] = c * CHUNK + i
                     found += 1
     return rows[:found]
 

@@ -4,7 +4,7 @@ Plain arrays, so that one ranking made once is worked off alike by every segment
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -169,8 +169,7 @@ class Filters:
         return repr((sorted((name, sorted(values)) for name, values in self.columns), sorted(self.ids or ()), self.ids))
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A row that a segment found, with all that the answer needs of it.
 
     Attributes:

@@ -96,8 +96,8 @@ class SearchService:
         self, query: Query, examples: Sequence[Example], opposites: Sequence[Example]
     ) -> tuple[Ranking, Filters]:
         """What a query comes down to; see :func:`resolve`."""
-        weights, idf = self.index.weights(query.weighting), self.index.statistics.idf()
-        return resolve(query, examples, opposites, self.names, self.index.n, weights, idf)
+        weights = self.index.weights(query.weighting)
+        return resolve(query, examples, opposites, self.names, self.index.n, weights, self.index.idf)
 
     def _found(self, query: Query, search: Callable[[Filters, int], list[Found]], filters: Filters) -> list[Found]:
         depth = query.depth

@@ -210,9 +210,9 @@ class Segment:
             for column, values in filters.columns:
                 mask &= self.images.mask(column, values)
             if filters.ids is not None:
-                rows = [row for row in map(self.images.find, sorted(filters.ids)) if row is not None]
+                rows = self.images.places(sorted(filters.ids))
                 some = np.zeros(len(self), bool)
-                some[rows] = True
+                some[rows[rows >= 0]] = True
                 mask &= some
             count = int(mask.sum())
             return Allowed(filters.key, mask, np.flatnonzero(mask) if count <= MANY * len(self) else None)

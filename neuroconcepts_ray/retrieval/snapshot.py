@@ -270,9 +270,10 @@ def bury(segments: Sequence[Segment], statistics: Statistics, image_ids: Sequenc
     """
     frequency, images = statistics.frequency.copy(), statistics.images
     for segment in segments:
-        rows = [row for row in map(segment.find, image_ids) if row is not None]
-        for row in rows:
-            frequency[segment.forward.code(row)[0]] -= 1
+        rows = np.unique(segment.images.places(image_ids))
+        rows = rows[(rows >= 0) & segment.live()[rows]]
+        for neurons, _ in segment.forward.codes(rows):
+            frequency[neurons] -= 1
         images -= len(rows)
-        segment.bury(rows)
+        segment.bury(rows.tolist())
     return Statistics(images, frequency)

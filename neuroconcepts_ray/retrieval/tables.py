@@ -5,13 +5,14 @@ and an image is found by halving. Columns are read when they are first asked for
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, Int64
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.retrieval.postings import REDO
@@ -90,6 +91,22 @@ class Images:
         """The row of an image, or None."""
         at = self._place(image_id)
         return at if at < len(self) and self.ids[at].as_py() == image_id else None
+
+    def places(self, image_ids: Sequence[str]) -> Int64[np.ndarray, " i"]:
+        """The row of each image, -1 where there is none."""
+        at = pc.index_in(pa.array(image_ids, pa.string()), value_set=self.ids)
+        found: Int64[np.ndarray, " i"] = pc.fill_null(at, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return found
+
+    def names(self, rows: Int64[np.ndarray, " r"]) -> list[str]:
+        """image_id of some rows."""
+        ids: list[str] = self.ids.take(pa.array(rows)).to_pylist()
+        return ids
+
+    def some(self, column: str, rows: Int64[np.ndarray, " r"]) -> list[str]:
+        """The values of some rows."""
+        codes, words = self._dictionary(column)
+        return [words[code] for code in codes[rows].tolist()]
 
     def near(self, image_id: str, count: int = 50) -> list[str]:
         """Ids around the place where an id would stand: where a misspelt one is looked for."""
