@@ -1,7 +1,6 @@
 """An opened index: segments that answer as one, whole or as the shard of a larger one."""
 
 import difflib
-import functools
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -113,11 +112,6 @@ class Index:
         ]
         return difflib.get_close_matches(image_id, near, n=3, cutoff=0.0)
 
-    @functools.cached_property
-    def idf(self) -> Float64[np.ndarray, " n"]:
-        """Inverse document frequency of each neuron, made once."""
-        return self.statistics.idf()
-
     def weights(self, weighting: Weighting) -> Weights:
         """The weights of a weighting over the whole index, made once."""
         if weighting not in self._weights:
@@ -190,8 +184,8 @@ def _found(
     groups = segment.images.some("group", rows)
     norms = segment.norms(weights)[rows].tolist()
     return [
-        Found(image_id, score, *code, norm, dict(zip(show, values, strict=True)), group)
-        for image_id, score, code, norm, group, *values in zip(
+        Found(image_id, score, neurons, activations, norm, dict(zip(show, values, strict=True)), group)
+        for image_id, score, (neurons, activations), norm, group, *values in zip(
             segment.images.names(rows), scores.tolist(), codes, norms, groups, *shown, strict=True
         )
     ]

@@ -64,10 +64,12 @@ def candidates(
     for at, (one, rows) in enumerate(zip(rankings, barred, strict=True)):
         score[at][rows] = 0
         # Products, sums, norm and gate each round once; a float64 sum here is the very sum that scores.
-        epsilon = dtype.type((len(one.neurons) + 4) * np.finfo(dtype).eps if dtype == np.float32 else 0.0)
+        epsilon = dtype.type((len(one.neurons) + 4) * _EPS if kind == "cosine" else 0.0)
         found.append(kernels.select(score[at], gate, peak[at], ceiling, top, epsilon, best))
     return found
 
+
+_EPS = float(np.finfo(np.float32).eps)
 
 _KEPT = threading.local()
 

@@ -3,6 +3,7 @@
 Plain arrays, so that one ranking made once is worked off alike by every segment, here or on another machine.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -40,6 +41,7 @@ class Statistics:
         """Neurons that fire, summed over the live images."""
         return int(self.frequency.sum())
 
+    @functools.cached_property
     def idf(self) -> Float64[np.ndarray, " n"]:
         """ln(1 + (M − df_j + ½) / (df_j + ½)), which is never negative (Robertson and Zaragoza 2009, Lucene's form)."""
         df = self.frequency.astype(np.float64)
@@ -66,7 +68,7 @@ class Weights:
         """The weights of a weighting over an index."""
         mean = statistics.postings / max(1, statistics.images)
         if weighting == "idf":
-            return cls("idf", statistics.idf(), max(mean, 1e-9))
+            return cls("idf", statistics.idf, max(mean, 1e-9))
         return cls("none", None, max(mean, 1e-9))
 
 

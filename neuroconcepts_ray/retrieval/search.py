@@ -97,7 +97,7 @@ class SearchService:
     ) -> tuple[Ranking, Filters]:
         """What a query comes down to; see :func:`resolve`."""
         weights = self.index.weights(query.weighting)
-        return resolve(query, examples, opposites, self.names, self.index.n, weights, self.index.idf)
+        return resolve(query, examples, opposites, self.names, self.index.n, weights, self.index.statistics.idf)
 
     def _found(self, query: Query, search: Callable[[Filters, int], list[Found]], filters: Filters) -> list[Found]:
         depth = query.depth
