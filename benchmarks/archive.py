@@ -124,7 +124,7 @@ def _table(patients: np.ndarray, rng: np.random.Generator) -> pa.Table:
         ["fit", "probe", "select", "verify", "test"], patients.max() + 1, p=[0.8, 0.1, 0.05, 0.036, 0.014]
     )
     rare = np.where(rng.random(m) < 0.001, "yes", "no")
-    rarest = np.full(m, "no")
+    rarest = np.full(m, "no", "U3")
     rarest[rng.choice(m, max(1, round(m * 1e-5)), replace=False)] = "yes"
     return pa.table(
         {

@@ -10,11 +10,11 @@ from benchmarks.measure import ONE_THREAD, resident_mb
 
 os.environ.update(ONE_THREAD)
 
-from neuroconcepts_ray.lake.lake import Lake  # noqa: E402
-from neuroconcepts_ray.retrieval import faiss_guard, kernels  # noqa: E402, F401
-from neuroconcepts_ray.retrieval.query import Query  # noqa: E402
-from neuroconcepts_ray.retrieval.search import SearchService  # noqa: E402
-from neuroconcepts_ray.retrieval.snapshot import open_index  # noqa: E402
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.retrieval import faiss_guard, kernels  # noqa: F401
+from neuroconcepts_ray.retrieval.query import Query
+from neuroconcepts_ray.retrieval.search import SearchService
+from neuroconcepts_ray.retrieval.snapshot import open_index
 
 folder, recipe, artifact = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 lake = Lake.open(str(folder / "lake"), str(folder / "phi"))

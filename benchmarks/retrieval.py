@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - rows of a table are as wide as they are
 """Figures of retrieval: ours, the bare passes and the peers, side by side in one run, on one thread.
 
 make bench-retrieval                    # all; prints markdown rows, writes benchmarks/out/retrieval.json
@@ -19,20 +20,19 @@ from benchmarks.measure import ONE_THREAD
 
 os.environ.update(ONE_THREAD)
 
-import numpy as np  # noqa: E402
-import pyarrow as pa  # noqa: E402
-from scipy import sparse  # noqa: E402
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
 
-from benchmarks import archive, measure  # noqa: E402
-from neuroconcepts_ray.lake.lake import Lake  # noqa: E402
-from neuroconcepts_ray.lake.manifest import Manifest  # noqa: E402
-from neuroconcepts_ray.lake.recipe import Plan, Recipe  # noqa: E402
-from neuroconcepts_ray.retrieval import changes  # noqa: E402
-from neuroconcepts_ray.retrieval.index import Index  # noqa: E402
-from neuroconcepts_ray.retrieval.query import Query  # noqa: E402
-from neuroconcepts_ray.retrieval.ranking import Filters, Ranking, Statistics  # noqa: E402
-from neuroconcepts_ray.retrieval.search import SearchService  # noqa: E402
-from neuroconcepts_ray.retrieval.snapshot import Draft, Snapshot, bury, commit_snapshot, open_index  # noqa: E402
+from benchmarks import archive, measure
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.recipe import Plan, Recipe
+from neuroconcepts_ray.retrieval import changes
+from neuroconcepts_ray.retrieval.index import Index
+from neuroconcepts_ray.retrieval.query import Query
+from neuroconcepts_ray.retrieval.ranking import Filters, Ranking, Statistics
+from neuroconcepts_ray.retrieval.search import SearchService
+from neuroconcepts_ray.retrieval.snapshot import Draft, Snapshot, bury, commit_snapshot, open_index
 
 OUT = Path(__file__).parent / "out"
 TOP, QUERIES, CHECKED, N = 20, 400, 100, 16_384
@@ -202,7 +202,7 @@ def in_the_lake(folder: Path, draft: Draft, new: archive.Archive) -> dict[str, A
     return figures
 
 
-def million(images: int, asked: list[Ranking]) -> dict[str, float]:
+def million(images: int) -> dict[str, float]:
     """p50 over two million images, and its slope."""
     a = archive.make(images, seed=11)
     draft = Draft.of("large", a.codes, a.table)
@@ -287,7 +287,7 @@ def main() -> None:
     del index, draft
     print(json.dumps(figures, indent=1), flush=True)
     if not given.no_million:
-        figures["million"] = million(given.million, asked)
+        figures["million"] = million(given.million)
         gap = (given.million - given.images) / 1e6
         figures["million_slope_ms"] = (figures["million"]["p50_ms"] - figures["exact"]["p50_ms"]) / gap
     if not given.no_peers:

@@ -127,7 +127,7 @@ class Segment:
             barred: Rows that may not although they are allowed: a query's own patient.
         """
         rows = self._candidates(ranking, weights, top, allowed, barred)
-        return self._best(ranking, weights, top, rows)
+        return self.best(ranking, weights, top, rows)
 
     def search_many(
         self,
@@ -164,7 +164,7 @@ class Segment:
             for at, one in zip(some, found, strict=True):
                 rows[at] = one
         return [
-            self.search(one, weights, top, allowed, bar) if those is None else self._best(one, weights, top, those)
+            self.search(one, weights, top, allowed, bar) if those is None else self.best(one, weights, top, those)
             for one, bar, those in zip(rankings, bars, rows, strict=True)
         ]
 
@@ -172,9 +172,10 @@ class Segment:
         """Whether a ranking needs nothing but a pass that others may share."""
         return ranking.kind == "cosine" and not ranking.must and not ranking.must_not and allowed.rows is None
 
-    def _best(
+    def best(
         self, ranking: Ranking, weights: Weights, top: int, rows: Int64[np.ndarray, " c"]
     ) -> tuple[Int64[np.ndarray, " h"], Float64[np.ndarray, " h"]]:
+        """Of some rows the best, exactly, best first, ties in row order."""
         scores = self.score(ranking, weights, rows)
         order = np.lexsort((rows, -scores))[:top]
         order = order[scores[order] > ranking.least]
