@@ -102,7 +102,7 @@ def _jitter(rng: np.random.Generator, m: int, width: int) -> np.ndarray:
 
 
 def _strongest(drawn: np.ndarray, strength: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k strongest distinct neurons of each row, ascending; a neuron that was drawn twice counts once, at its best."""
+    """The k strongest distinct neurons of each row, ascending; one that was drawn twice counts once, at its best."""
     best_first = np.argsort(-strength, axis=1)
     drawn = np.take_along_axis(drawn, best_first, axis=1)
     strength = np.take_along_axis(strength, best_first, axis=1)

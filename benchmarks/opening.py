@@ -19,7 +19,8 @@ from neuroconcepts_ray.retrieval.snapshot import open_index
 folder, recipe, artifact = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 lake = Lake.open(str(folder / "lake"), str(folder / "phi"))
 manifest = lake.manifest("index", recipe, artifact)
-assert manifest is not None
+if manifest is None:
+    sys.exit("the index that was to be opened is gone")
 faiss_guard.load()
 before = resident_mb()
 began = time.perf_counter()
@@ -30,4 +31,13 @@ image_id = index.segments[0].images.names(index.segments[0].forward.indptr[5:6] 
 ask = time.perf_counter()
 SearchService(index).search(Query(like=[image_id]))
 answered = time.perf_counter()
-print(json.dumps({"open_ms": 1e3 * (opened - began), "open_rss_mb": grown, "first_query_ms": 1e3 * (answered - ask), "after_query_rss_mb": resident_mb() - before}))  # fmt: skip
+print(
+    json.dumps(
+        {
+            "open_ms": 1e3 * (opened - began),
+            "open_rss_mb": grown,
+            "first_query_ms": 1e3 * (answered - ask),
+            "after_query_rss_mb": resident_mb() - before,
+        }
+    )
+)

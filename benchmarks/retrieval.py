@@ -167,7 +167,7 @@ def in_the_lake(folder: Path, draft: Draft, new: archive.Archive) -> dict[str, A
                 capture_output=True,
                 text=True,
             ).stdout
-        )  # fmt: skip
+        )
         for _ in range(3)
     ]
     figures = {name: float(np.median([one[name] for one in opened])) for name in opened[0]}
@@ -225,16 +225,27 @@ def peers(a: archive.Archive, asked: sparse.csr_array, python: str) -> dict[str,
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         np.savez(
             Path(folder) / "codes.npz",
-            indptr=a.codes.indptr, indices=a.codes.indices, data=a.codes.data,
-            q_indptr=asked.indptr, q_indices=asked.indices, q_data=asked.data, n=N,
-        )  # fmt: skip
+            indptr=a.codes.indptr,
+            indices=a.codes.indices,
+            data=a.codes.data,
+            q_indptr=asked.indptr,
+            q_indices=asked.indices,
+            q_data=asked.data,
+            n=N,
+        )
         found: dict[str, Any] = {}
-        for interpreter, names in ((sys.executable, "scipy_csc scipy_csr torch faiss_binary"), (python, "sparse_dot_topn duckdb seismic kannolo qdrant")):  # fmt: skip
+        for interpreter, names in (
+            (sys.executable, "scipy_csc scipy_csr torch faiss_binary"),
+            (python, "sparse_dot_topn duckdb seismic kannolo qdrant"),
+        ):
             for name in names.split():
                 done = subprocess.run(
                     [interpreter, str(Path(__file__).parent / "retrieval_peers.py"), name, folder],
-                    capture_output=True, text=True, check=False, timeout=1200,
-                )  # fmt: skip
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=1200,
+                )
                 lines = done.stdout.strip().splitlines()
                 found[name] = json.loads(lines[-1]) if done.returncode == 0 else {"failed": done.stderr.strip()[-300:]}
                 print(name, found[name], flush=True)
@@ -261,9 +272,15 @@ def rows(figures: dict[str, Any]) -> str:
         lines.append(f"| {share} % allowed | {one['p50_ms']:.2f} ms, recall {one['recall']:.4f} |")
     if figures.get("million"):
         m = figures["million"]
-        lines.append(f"| {m['images']:,} images, p50; slope | {m['p50_ms']:.2f} ms; {figures['million_slope_ms']:.2f} ms a million |")  # fmt: skip
+        lines.append(
+            f"| {m['images']:,} images, p50; slope | {m['p50_ms']:.2f} ms; {figures['million_slope_ms']:.2f} ms a million |"
+        )
     for name, one in figures.get("peers", {}).items():
-        text = f"failed: {one['failed'][-80:]}" if "failed" in one else f"{one['p50_ms']:.2f} / {one['p95_ms']:.2f} ms, recall {one['recall']:.4f}, build {one['build_s']:.1f} s"  # fmt: skip
+        text = (
+            f"failed: {one['failed'][-80:]}"
+            if "failed" in one
+            else f"{one['p50_ms']:.2f} / {one['p95_ms']:.2f} ms, recall {one['recall']:.4f}, build {one['build_s']:.1f} s"
+        )
         lines.append(f"| peer: {name} | {text} |")
     return "\n".join(lines)
 
@@ -292,7 +309,15 @@ def main() -> None:
         figures["million_slope_ms"] = (figures["million"]["p50_ms"] - figures["exact"]["p50_ms"]) / gap
     if not given.no_peers:
         figures["peers"] = peers(a, queries[:200], given.peers or sys.executable)
-    figures["machine"] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load_before": before, "load_after": measure.load(), "images": given.images, "neurons": N, "k": 32}  # fmt: skip
+    figures["machine"] = {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load_before": before,
+        "load_after": measure.load(),
+        "images": given.images,
+        "neurons": N,
+        "k": 32,
+    }
     (OUT / "retrieval.json").write_text(json.dumps(figures, indent=1))
     print(rows(figures))
     print(

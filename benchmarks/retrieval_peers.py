@@ -1,4 +1,4 @@
-"""One peer, in a process of its own: ``python retrieval_peers.py <peer> <folder with codes.npz>``; prints one JSON line."""
+"""One peer, in a process of its own: ``python retrieval_peers.py <peer> <folder with codes.npz>``; prints a line of JSON."""
 
 import json
 import os
@@ -49,7 +49,12 @@ def torch() -> Any:
 
     t.set_num_threads(1)
     warnings.filterwarnings("ignore", message="Sparse CSR")
-    codes = t.sparse_csr_tensor(t.from_numpy(CODES.indptr.astype(np.int64)), t.from_numpy(CODES.indices.astype(np.int64)), t.from_numpy(CODES.data), CODES.shape)  # fmt: skip
+    codes = t.sparse_csr_tensor(
+        t.from_numpy(CODES.indptr.astype(np.int64)),
+        t.from_numpy(CODES.indices.astype(np.int64)),
+        t.from_numpy(CODES.data),
+        CODES.shape,
+    )
     return lambda at: t.topk(codes @ t.from_numpy(ASKED[[at]].toarray()[0]), TOP).indices.numpy()
 
 
@@ -99,7 +104,9 @@ def seismic() -> Any:
     path = FOLDER / "seismic.bin"
     _vectors(path, CODES)
     index = SeismicIndexRaw.build(str(path), n_postings=1000)
-    return lambda at: np.array([int(one[1]) for one in index.search(query(at)[0].astype(np.int32), query(at)[1], TOP, 10, 0.8, 0, True)])  # fmt: skip
+    return lambda at: np.array(
+        [int(one[1]) for one in index.search(query(at)[0].astype(np.int32), query(at)[1], TOP, 10, 0.8, 0, True)]
+    )
 
 
 def kannolo() -> Any:
@@ -147,7 +154,9 @@ def faiss_binary() -> Any:
     plane = rng.standard_normal((N, 512)).astype(np.float32)
 
     def signs(codes: sparse.csr_array) -> np.ndarray:
-        return np.concatenate([np.packbits(codes[a : a + 8192] @ plane > 0, axis=1) for a in range(0, codes.shape[0], 8192)])  # fmt: skip
+        return np.concatenate(
+            [np.packbits(codes[a : a + 8192] @ plane > 0, axis=1) for a in range(0, codes.shape[0], 8192)]
+        )
 
     index = faiss.IndexBinaryFlat(512)
     index.add(signs(CODES))
@@ -175,7 +184,16 @@ def main() -> None:
         exact = columns[:, neurons].astype(np.float64) @ values.astype(np.float64)
         last = np.partition(exact, -TOP)[-TOP]
         right.append(float((exact[np.asarray(rows)] >= last - 1e-6).sum() / TOP))
-    print(json.dumps({"p50_ms": float(np.median(spent)), "p95_ms": float(np.percentile(spent, 95)), "recall": float(np.mean(right)), "build_s": built}))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "p50_ms": float(np.median(spent)),
+                "p95_ms": float(np.percentile(spent, 95)),
+                "recall": float(np.mean(right)),
+                "build_s": built,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
