@@ -1,4 +1,4 @@
-"""One peer, in a process of its own: ``python retrieval_peers.py <peer> <folder with codes.npz>``; prints a line of JSON."""
+"""One peer in a process of its own: ``python retrieval_peers.py <peer> <folder with codes.npz>``; prints JSON."""
 
 import json
 import os
