@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.retrieval.answer import fold
 from neuroconcepts_ray.retrieval.query import Fires, Query
-from neuroconcepts_ray.retrieval.ranking import Example, Filters
+from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found
 from neuroconcepts_ray.retrieval.search import SearchService
 from tests.retrieval.model import NAMES, Archive, archive, naive, service
 
@@ -225,3 +227,18 @@ def test_the_name_of_a_filter_in_caches_is_short_however_many_ids_it_has() -> No
     many = Filters(ids=frozenset(f"image{at}" for at in range(10_000)))
     assert len(many.key) == 64
     assert len({many.key, Filters(ids=frozenset()).key, Filters(columns=(("view", frozenset()),)).key}) == 3
+
+
+def test_folding_equals_comparing_each_with_each_and_costs_little_at_a_thousand_hits() -> None:
+    rng = np.random.default_rng(0)
+    films = [(np.sort(rng.choice(16_384, 32, replace=False)), rng.random(32) + 0.1) for _ in range(700)]
+    films = [films[at] for at in rng.integers(0, 700, 1000)] + [(np.zeros(0, np.int64), np.zeros(0))]
+    found = [Found(f"i{at}", 1.0, neurons, values, 1.0, {}, "") for at, (neurons, values) in enumerate(films)]
+    start = time.process_time()
+    folded = fold(found, 0.99)
+    assert time.process_time() - start < 4
+    leads: dict[bytes, list[str]] = {}
+    for one in found:
+        leads.setdefault(one.neurons.tobytes(), []).append(one.image_id)
+    assert [[one.image_id, *one.folded] for one in folded] == list(leads.values())
+    assert fold([], 0.99) == []
