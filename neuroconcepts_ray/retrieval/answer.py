@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from neuroconcepts_ray.naming.tables import Name
 from neuroconcepts_ray.retrieval.ranking import Found, Ranking, Statistics
@@ -147,16 +148,24 @@ def fold(found: Sequence[Found], least: float) -> list[Found]:
         found: Best first.
         least: Cosine of two codes from which on they are of one film.
     """
-    kept: list[Found] = []
-    units: list[np.ndarray] = []
-    n = 1 + max((int(one.neurons[-1]) for one in found if len(one.neurons)), default=0)
-    for one in found:
-        unit = np.zeros(n)
-        unit[one.neurons] = one.values / max(float(np.sqrt(np.square(one.values).sum())), 1e-300)
-        like = [at for at, other in enumerate(units) if float(unit @ other) >= least - 1e-12]
-        if like:
-            kept[like[0]] = kept[like[0]]._replace(folded=(*kept[like[0]].folded, one.image_id))
+    if not found:
+        return []
+    values = [one.values / max(float(np.sqrt(np.square(one.values).sum())), 1e-300) for one in found]
+    neurons = [one.neurons for one in found]
+    ends = np.cumsum([0, *map(len, neurons)])
+    n = 1 + max((int(some[-1]) for some in neurons if len(some)), default=0)
+    # Sparse, for a dense product of each with each takes 40 s at a thousand hits.
+    units = sparse.csr_array((np.concatenate(values), np.concatenate(neurons), ends), shape=(len(found), n))
+    leads = np.zeros(len(found), bool)
+    folded: dict[int, list[str]] = {}
+    query = np.zeros(n)
+    for at, one in enumerate(found):
+        query[neurons[at]] = values[at]
+        like = np.flatnonzero(leads & (units @ query >= least - 1e-12))
+        query[neurons[at]] = 0
+        if len(like):
+            folded[int(like[0])].append(one.image_id)
         else:
-            kept.append(one)
-            units.append(unit)
-    return kept
+            leads[at] = True
+            folded[at] = []
+    return [found[at]._replace(folded=(*found[at].folded, *more)) for at, more in folded.items()]

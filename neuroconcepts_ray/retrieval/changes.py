@@ -81,6 +81,26 @@ def published(lake: Lake, base: Manifest, number: int | None = None) -> State:
     return State(base, base, tuple(sorted(read_snapshot(lake, newest).removed)), version)
 
 
+def was_published(lake: Lake, base: Manifest) -> bool:
+    """Whether the ref has ever pointed to a base or to a state over it; what came later is not set back to it.
+
+    Args:
+        lake: The lake.
+        base: What the `index` stage made.
+    """
+    if "codes" not in base.facts:
+        return True  # of an older format: it has no ref, and opening it says so
+    head = refs.head(lake.store, ref_of(base))
+    for number in range(head[0] if head else 0, 0, -1):
+        ref = refs.at(lake.store, ref_of(base), number)
+        if ref.artifact == base.artifact:
+            return True
+        state = lake.manifest(ref.kind, ref.recipe, ref.artifact)
+        if state is not None and state.facts.get("base") == base.artifact:
+            return True
+    return False
+
+
 def publish(lake: Lake, base: Manifest, cache: Path) -> Manifest:
     """Publish a new base, with the tombstones of the state before it.
 

@@ -1,6 +1,7 @@
 """What can be asked, and what it comes down to: neurons with weights, what must and must not fire, who may be a hit."""
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
@@ -137,6 +138,8 @@ def unknown_concept(text: str, names: Mapping[int, Name]) -> NotFound:
     return NotFound("no neuron has this name", value=text, remedy=remedy)
 
 
+# Each concept of a question is compared with every name: without this a question of 300 names costs seconds.
+@functools.lru_cache(maxsize=1 << 15)
 def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 

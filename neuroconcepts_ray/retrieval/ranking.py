@@ -4,6 +4,7 @@ Plain arrays, so that one ranking made once is worked off alike by every segment
 """
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -168,7 +169,11 @@ class Filters:
         """Names the mask of columns and ids in caches; empty where everybody may."""
         if not self.columns and self.ids is None:
             return ""
-        return repr((sorted((name, sorted(values)) for name, values in self.columns), sorted(self.ids or ()), self.ids))
+        said = repr(
+            (sorted((name, sorted(values)) for name, values in self.columns), sorted(self.ids or ()), self.ids is None)
+        )
+        # Of a fixed length: caches keep it, and 100,000 ids are megabytes.
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Found(NamedTuple):

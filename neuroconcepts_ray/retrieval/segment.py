@@ -89,7 +89,7 @@ class Segment:
 
     def bare(self) -> "Segment":
         """The same without tombstones: what is mapped and read is shared, what depends on who stands is not."""
-        return Segment(self.key, self.postings, self.forward, self.images)
+        return Segment(self.key, self.postings, self.forward, self.images, dense=self.dense)
 
     def live(self) -> Bool[np.ndarray, " m"]:
         """Whether each row still stands."""
@@ -393,14 +393,20 @@ def _bounds(
     return np.array([j for j, _ in clauses], np.int64), np.array([bound for _, bound in clauses], np.float32)
 
 
+_CACHES = threading.Lock()
+"""Servers ask one segment from many threads; between looking a value up and marking it used another may evict it."""
+
+
 def _remember(cache: "OrderedDict[K, V]", key: K, make: Callable[[], V], most: int) -> V:
     """The cached value, made where absent; the one unused for longest makes room."""
-    found = cache.get(key)
-    if found is None:
-        found = make()
+    with _CACHES:
+        found = cache.get(key)
+        if found is not None:
+            cache.move_to_end(key)
+            return found
+    found = make()  # outside the lock: others need not wait, and two that make the same make equals
+    with _CACHES:
         cache[key] = found
         while len(cache) > most:
             cache.popitem(last=False)
-    else:
-        cache.move_to_end(key)
     return found

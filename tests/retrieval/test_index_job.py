@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from neuroconcepts_ray.errors import ConfigError, DigestError, InputError, NeuroconceptsError
 from neuroconcepts_ray.lake import refs
@@ -16,9 +17,10 @@ from neuroconcepts_ray.neurons.tables import load_codes
 from neuroconcepts_ray.retrieval import changes
 from neuroconcepts_ray.retrieval.base import Source, cut
 from neuroconcepts_ray.retrieval.config import IndexConfig, plan
+from neuroconcepts_ray.retrieval.flat import unit
 from neuroconcepts_ray.retrieval.query import Query
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.retrieval.snapshot import FILES, FORWARD, IMAGES, POSTINGS, open_index, read_snapshot
+from neuroconcepts_ray.retrieval.snapshot import FILES, FORWARD, IMAGES, POSTINGS, Draft, open_index, read_snapshot
 from tests.retrieval.lakes import artifacts, indexed, open_lake
 from tests.retrieval.model import NAMES, Archive, archive, naive
 
@@ -306,3 +308,35 @@ def test_a_cache_that_cannot_be_written_is_told(lake: Lake, tmp_path: Path) -> N
 def test_a_space_without_codes_is_refused(lake: Lake) -> None:
     with pytest.raises(ConfigError, match="latents"):
         plan(IndexConfig(spaces=["units"]), artifacts(lake, A, (144,)))
+
+
+def test_a_base_whose_run_ended_before_it_was_published_is_published_by_the_next(
+    lake: Lake, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have = artifacts(lake, A, PARTITIONS[:1])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(changes, "publish", killed)
+        indexed(lake, have, cache)
+    base = indexed(lake, have, cache)
+    assert changes.published(lake, base).version == 1
+
+
+def test_an_older_base_that_is_run_again_does_not_come_back(lake: Lake, cache: Path) -> None:
+    older = artifacts(lake, A, PARTITIONS[:1])
+    old = indexed(lake, older, cache)
+    changes.remove(lake, old, cache, A.ids[:1])
+    newer = indexed(lake, artifacts(lake, A, PARTITIONS[:2]), cache)
+    state = changes.published(lake, newer)
+    indexed(lake, older, cache)
+    assert changes.published(lake, newer) == state
+
+
+def test_a_segment_without_its_tombstones_keeps_its_full_vectors() -> None:
+    a = archive(3)
+    full = unit(np.random.default_rng(0).normal(size=a.dense.shape))
+    segment = Draft.of("a", sparse.csr_array(a.dense), a.table, full).open()
+    assert segment.dense is not None and segment.bare().dense is segment.dense

@@ -1,13 +1,19 @@
 """Search is exact, filtered before it ranks, and every score is accounted for."""
 
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.retrieval.answer import fold
 from neuroconcepts_ray.retrieval.query import Fires, Query
-from neuroconcepts_ray.retrieval.ranking import Example
+from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found
 from neuroconcepts_ray.retrieval.search import SearchService
 from tests.retrieval.model import NAMES, Archive, archive, naive, service
 
@@ -192,3 +198,47 @@ def test_an_image_that_fires_nowhere_is_no_hit_and_has_none() -> None:
     search = SearchService(a.index(), {})
     assert search.like(a.ids[5]) == []
     assert a.ids[5] not in {hit.image_id for hit in search.like(a.ids[6], top=200, exclude="none")}
+
+
+def test_many_threads_with_more_filters_than_are_cached_get_the_answers_of_one() -> None:
+    search, every = service(3, m=300), archive(3, m=300).ids
+    asked = [
+        Query.model_validate({"like": [every[0]], "ids": every[at : at + 150], "exclude": "none"}) for at in range(60)
+    ]
+    alone = service(3, m=300)
+    expected = [alone.search(one) for one in asked]
+    start = threading.Barrier(8)
+
+    def ask(offset: int) -> bool:
+        start.wait()
+        order = [(at * 7 + offset * 11) % 60 for at in range(60)]
+        return all(search.search(asked[at]) == expected[at] for at in order)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(ask, range(8)))
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_the_name_of_a_filter_in_caches_is_short_however_many_ids_it_has() -> None:
+    many = Filters(ids=frozenset(f"image{at}" for at in range(10_000)))
+    assert len(many.key) == 64
+    assert len({many.key, Filters(ids=frozenset()).key, Filters(columns=(("view", frozenset()),)).key}) == 3
+
+
+def test_folding_equals_comparing_each_with_each_and_costs_little_at_a_thousand_hits() -> None:
+    rng = np.random.default_rng(0)
+    films = [(np.sort(rng.choice(16_384, 32, replace=False)), rng.random(32) + 0.1) for _ in range(700)]
+    films = [films[at] for at in rng.integers(0, 700, 1000)] + [(np.zeros(0, np.int64), np.zeros(0))]
+    found = [Found(f"i{at}", 1.0, neurons, values, 1.0, {}, "") for at, (neurons, values) in enumerate(films)]
+    start = time.process_time()
+    folded = fold(found, 0.99)
+    assert time.process_time() - start < 4
+    leads: dict[bytes, list[str]] = {}
+    for one in found:
+        leads.setdefault(one.neurons.tobytes(), []).append(one.image_id)
+    assert [[one.image_id, *one.folded] for one in folded] == list(leads.values())
+    assert fold([], 0.99) == []
