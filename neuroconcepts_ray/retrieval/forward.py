@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from scipy import sparse
 
 from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.retrieval import kernels
 from neuroconcepts_ray.retrieval.kernels import BLOCK
 from neuroconcepts_ray.retrieval.postings import REDO
 
@@ -126,13 +127,11 @@ class Forward:
 
     def codes(self, rows: Int64[np.ndarray, " r"]) -> list[tuple[Int64[np.ndarray, " _"], Float64[np.ndarray, " _"]]]:
         """:meth:`code` of some rows, with activations as float64."""
-        spans = [slice(a, b) for a, b in zip(self.indptr[rows].tolist(), self.indptr[rows + 1].tolist(), strict=True)]
-        if not spans:
-            return []
-        neurons = np.concatenate([self.neurons[span] for span in spans]).astype(np.int64)
-        values = np.concatenate([self.values[span] for span in spans]).astype(np.float64)
-        ends = list(itertools.accumulate((span.stop - span.start for span in spans), initial=0))
-        return [(neurons[a:b], values[a:b]) for a, b in itertools.pairwise(ends)]
+        total = int((self.indptr[rows + 1] - self.indptr[rows]).sum())
+        neurons, values = np.empty(total, np.int64), np.empty(total)
+        ends = np.zeros(len(rows) + 1, np.int64)
+        kernels.gather(rows, self.indptr, self.neurons, self.values, ends, neurons, values)
+        return [(neurons[a:b], values[a:b]) for a, b in itertools.pairwise(ends.tolist())]
 
     def matrix(self) -> sparse.csr_array:
         """All codes, [m, n]."""

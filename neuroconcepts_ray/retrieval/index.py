@@ -179,14 +179,18 @@ def _found(
     show: Sequence[str],
 ) -> list[Found]:
     """Rows with all that an answer needs of them, looked up column by column."""
-    shown = [segment.images.some(name, rows) for name in show]
-    codes = segment.forward.codes(rows)
-    groups = segment.images.some("group", rows)
-    norms = segment.norms(weights)[rows].tolist()
+    columns = [segment.images.some(name, rows) for name in show]
+    metadata = [dict(zip(show, values, strict=True)) for values in zip(*columns, strict=True)] or [{} for _ in rows]
     return [
-        Found(image_id, score, neurons, activations, norm, dict(zip(show, values, strict=True)), group)
-        for image_id, score, (neurons, activations), norm, group, *values in zip(
-            segment.images.names(rows), scores.tolist(), codes, norms, groups, *shown, strict=True
+        Found(image_id, score, neurons, values, norm, shown, group)
+        for image_id, score, (neurons, values), norm, shown, group in zip(
+            segment.images.names(rows),
+            scores.tolist(),
+            segment.forward.codes(rows),
+            segment.norms(weights)[rows].tolist(),
+            metadata,
+            segment.images.some("group", rows),
+            strict=True,
         )
     ]
 

@@ -100,8 +100,18 @@ class Images:
 
     def names(self, rows: Int64[np.ndarray, " r"]) -> list[str]:
         """image_id of some rows."""
-        ids: list[str] = self.ids.take(pa.array(rows)).to_pylist()
-        return ids
+        starts, text = self._text
+        spans = zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True)
+        return [str(text[first:last], "utf-8") for first, last in spans]
+
+    @functools.cached_property
+    def _text(self) -> tuple[Int32[np.ndarray, " m1"], memoryview]:
+        """Where each image_id begins, and the bytes of all: what Arrow holds, without its objects."""
+        _, starts, text = self.ids.buffers()
+        if starts is None or text is None:
+            return np.zeros(len(self) + 1, np.int32), memoryview(b"")
+        first = self.ids.offset
+        return np.frombuffer(starts, np.int32)[first : first + len(self) + 1], memoryview(text)
 
     def some(self, column: str, rows: Int64[np.ndarray, " r"]) -> list[str]:
         """The values of some rows."""
