@@ -32,6 +32,9 @@ NOBODY = np.zeros(0, np.int64)
 MANY = 0.05
 """Share of a segment's images above which allowed ones are kept as flags alone."""
 
+TINY, HUGE = 1e-30, 1e30
+"""Norms between which float32 chooses safely: 1/‖z‖ and the products are then far from overflow and underflow."""
+
 FEW = 0.5
 """Allowed images times their neurons, as a share of the query's postings, below which each is scored on its own."""
 
@@ -78,6 +81,7 @@ class Segment:
     )
     _allowed: "OrderedDict[str, Allowed]" = field(default_factory=OrderedDict)
     _norms: "OrderedDict[str, Float64[np.ndarray, ' m']]" = field(default_factory=OrderedDict)
+    _odd: "OrderedDict[str, Int64[np.ndarray, ' o']]" = field(default_factory=OrderedDict)
 
     def __len__(self) -> int:
         return len(self.forward)
@@ -162,7 +166,7 @@ class Segment:
                 top,
             )
             for at, one in zip(some, found, strict=True):
-                rows[at] = one
+                rows[at] = np.union1d(one, self._strays(rankings[at], weights, allowed, bars[at]))
         return [
             self.search(one, weights, top, allowed, bar) if those is None else self.best(one, weights, top, those)
             for one, bar, those in zip(rankings, bars, rows, strict=True)
@@ -275,7 +279,27 @@ class Segment:
             return np.asarray(kernels.strongest(postings.words, postings.values, start, size, gate, top, best))
         lengths = self._lengths(weights, ranking) if ranking.kind == "bm25" else None
         (found,) = passes.candidates(postings, self.forward, [ranking], [not_these], gate, ceiling, top, lengths)
-        return found
+        return (
+            found if ranking.kind != "cosine" else np.union1d(found, self._strays(ranking, weights, allowed, not_these))
+        )
+
+    def _strays(
+        self, ranking: Ranking, weights: Weights, allowed: Allowed, not_these: Int64[np.ndarray, " b"]
+    ) -> Int64[np.ndarray, " s"]:
+        """Allowed rows, ascending, whose norm float32 cannot take the inverse of; they are scored without a pass."""
+
+        def make() -> Int64[np.ndarray, " o"]:
+            norms = self.norms(weights)
+            return np.flatnonzero((norms > 0) & ((norms < TINY) | (norms > HUGE)))
+
+        rows = _remember(self._odd, weights.key, make, 2)
+        if not len(rows):
+            return rows
+        mask = self.live()[rows]
+        if allowed.mask is not None:
+            mask &= allowed.mask[rows]
+        rows = np.setdiff1d(rows[mask], not_these, assume_unique=True)
+        return self._not_firing(rows, *_bounds(ranking.must_not))
 
     def _matching(
         self,
@@ -362,7 +386,9 @@ class Segment:
                 gate = mask.astype(np.float32)
             else:
                 norms = self.norms(weights)
-                gate = np.divide(1.0, norms, out=np.zeros(len(self)), where=mask & (norms > 0)).astype(np.float32)
+                gate = np.divide(
+                    1.0, norms, out=np.zeros(len(self)), where=mask & (norms >= TINY) & (norms <= HUGE)
+                ).astype(np.float32)
             return gate, passes.ceilings(gate)
 
         key = (what if what == "open" else f"{what} {weights.key}", allowed.key)

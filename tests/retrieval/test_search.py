@@ -242,3 +242,16 @@ def test_folding_equals_comparing_each_with_each_and_costs_little_at_a_thousand_
         leads.setdefault(one.neurons.tobytes(), []).append(one.image_id)
     assert [[one.image_id, *one.folded] for one in folded] == list(leads.values())
     assert fold([], 0.99) == []
+
+
+@pytest.mark.parametrize("scale", [1e-39, 1e-38, 1e37])
+@pytest.mark.parametrize("weighting", ["none", "idf"])
+def test_films_of_tiny_and_huge_activations_are_found_by_angle_alone(scale: float, weighting: str) -> None:
+    a = archive(0, m=1200, whole=False)
+    a.dense[[5, 300, 900]] *= np.float32(scale)
+    search = SearchService(a.index(), NAMES)
+    for image_id in (a.ids[0], a.ids[5], a.ids[300]):
+        for top in (1, 20, 900):
+            query = Query.model_validate({"like": [image_id], "top": top, "weighting": weighting})
+            found = [hit.score for hit in search.search(query).hits]
+            np.testing.assert_allclose(found, [score for _, score in naive(a, query)], rtol=1e-9)
