@@ -1,14 +1,17 @@
 """The table of names: one row per neuron, and its reader."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.naming.associate import Held
+
+if TYPE_CHECKING:
+    # Of the writer alone: a search reads names, and must not wait for scipy's statistics.
+    from neuroconcepts_ray.naming.associate import Held
 
 FILE = "names.parquet"
 
@@ -67,7 +70,7 @@ class Name:
 
 def names_table(
     neurons: int,
-    held: Held | None,
+    held: "Held | None",
     names: list[str],
     polarities: list[str],
     evidence: list[int],

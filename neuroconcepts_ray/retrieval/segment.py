@@ -166,7 +166,8 @@ class Segment:
                 top,
             )
             for at, one in zip(some, found, strict=True):
-                rows[at] = np.union1d(one, self._strays(rankings[at], weights, allowed, bars[at]))
+                strays = self._strays(rankings[at], weights, allowed, bars[at])
+                rows[at] = np.union1d(one, strays) if len(strays) else one
         return [
             self.search(one, weights, top, allowed, bar) if those is None else self.best(one, weights, top, those)
             for one, bar, those in zip(rankings, bars, rows, strict=True)
@@ -279,9 +280,8 @@ class Segment:
             return np.asarray(kernels.strongest(postings.words, postings.values, start, size, gate, top, best))
         lengths = self._lengths(weights, ranking) if ranking.kind == "bm25" else None
         (found,) = passes.candidates(postings, self.forward, [ranking], [not_these], gate, ceiling, top, lengths)
-        return (
-            found if ranking.kind != "cosine" else np.union1d(found, self._strays(ranking, weights, allowed, not_these))
-        )
+        strays = self._strays(ranking, weights, allowed, not_these) if ranking.kind == "cosine" else NOBODY
+        return np.union1d(found, strays) if len(strays) else found
 
     def _strays(
         self, ranking: Ranking, weights: Weights, allowed: Allowed, not_these: Int64[np.ndarray, " b"]
