@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from neuroconcepts_ray import __version__
@@ -161,7 +162,7 @@ def create_app(
         find_concept(neuron, serving.service.names, serving.service.index.n)
         query = validate(questions.Query, {"any_of": [neuron], "top": top, "offset": offset})
         answer = models.answer_of(serving.service.search(query), serving.version)
-        return _json(models.Strongest(concept=_concept(serving, neuron), answer=answer))
+        return _json({"concept": _concept(serving, neuron), "answer": answer})
 
     @app.post(
         PREFIX + "/search/upload",
@@ -182,13 +183,13 @@ def create_app(
         found = serving.service.search(asked, [uploaded.example])
         code = dict(zip(uploaded.example.neurons.tolist(), uploaded.example.values.tolist(), strict=True))
         return _json(
-            models.Uploaded(
-                far=uploaded.far,
-                distance=uploaded.distance,
-                threshold=uploaded.threshold,
-                code=code,
-                answer=models.answer_of(found, serving.version),
-            )
+            {
+                "far": uploaded.far,
+                "distance": uploaded.distance,
+                "threshold": uploaded.threshold,
+                "code": code,
+                "answer": models.answer_of(found, serving.version),
+            }
         )
 
     @app.get(PREFIX + "/stats", response_model=models.Stats)
@@ -252,5 +253,5 @@ def _body(model: type[StrictModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": resolved(schema)}}}}
 
 
-def _json(model: StrictModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")
+def _json(said: StrictModel | dict[str, Any]) -> Response:
+    return Response(to_json(said, inf_nan_mode="null"), media_type="application/json")

@@ -19,7 +19,7 @@ from neuroconcepts_ray.retrieval.ranking import Example
 from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.web.app import Serving, create_app
 from neuroconcepts_ray.web.config import LARGEST_BODY, LARGEST_UPLOAD
-from neuroconcepts_ray.web.models import Problem, answer_of
+from neuroconcepts_ray.web.models import Answer, Problem, answer_of
 from tests.retrieval.model import NAMES, archive
 
 P = "/api/v1"
@@ -69,7 +69,7 @@ def web() -> Iterator[TestClient]:
 
 def expected(**asked: Any) -> dict[str, Any]:
     answer = SERVICE.search(Query.model_validate_json(json.dumps(asked)))
-    plain: dict[str, Any] = json.loads(answer_of(answer, 7).model_dump_json())
+    plain: dict[str, Any] = Answer.model_validate(answer_of(answer, 7)).model_dump(mode="json")
     return plain
 
 

@@ -140,7 +140,7 @@ def test_two_shards_of_two_replicas_answer_through_a_death_and_through_changes(
         state = changes.published(lake, base)
         service = SearchService(state.open(lake, cache(lake)))
         answers = [service.search(Query.model_validate_json(json.dumps(body))) for body in bodies]
-        return [json.loads(answer_of(one, state.version).model_dump_json()) for one in answers]
+        return [json.loads(json.dumps(answer_of(one, state.version))) for one in answers]
 
     before = expected()
     assert [post(port, body) for body in bodies] == [(200, one) for one in before]
