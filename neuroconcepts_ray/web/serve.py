@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from ray import serve
@@ -121,7 +121,7 @@ class Handles:
         while True:
             response: Response | None = None
             try:
-                response = self._handles[shard].ask.remote(request)
+                response = cast(Response, self._handles[shard].ask.remote(request))
                 return await response
             except (RayError, RayServeException):
                 await asyncio.sleep(0.05)  # its replica died, or there is none at this moment: another one
