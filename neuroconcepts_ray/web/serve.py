@@ -85,50 +85,51 @@ class ShardReplica:
 
 
 class Handles:
-    """Questions to shards over Serve's handles; for threads, while the handles are waited for on one event loop.
+    """Questions to shards over Serve's handles; safe to call from several threads.
 
     Args:
         handles: One a shard.
         timeout_s: How long a shard has, second tries included.
-        loop: Where the handles live.
     """
 
-    def __init__(self, handles: Sequence[Handle], timeout_s: float, loop: asyncio.AbstractEventLoop) -> None:
-        self._handles, self._timeout, self._loop = handles, timeout_s, loop
+    def __init__(self, handles: Sequence[Handle], timeout_s: float) -> None:
+        self._handles, self._timeout = handles, timeout_s
 
     def __call__(self, version: Version, question: Question, shards: Sequence[int]) -> Mapping[int, Reply | None]:
         """The reply of each shard, None where none came in time."""
-        return asyncio.run_coroutine_threadsafe(self._all((version, question), shards), self._loop).result()
+        deadline = time.monotonic() + self._timeout
+        request = (version, question)
+        sent = {shard: self._send(shard, request) for shard in shards}
+        return {shard: self._wait(shard, response, request, deadline) for shard, response in sent.items()}
 
-    async def _all(self, request: tuple[Version, Question], shards: Sequence[int]) -> Mapping[int, Reply | None]:
-        replies = await asyncio.gather(*(self._one(shard, request) for shard in shards))
-        return dict(zip(shards, replies, strict=True))
+    def _send(self, shard: int, request: tuple[Version, Question]) -> Response | None:
+        try:
+            return cast(Response, self._handles[shard].ask.remote(request))
+        except (RayError, RayServeException):
+            return None
 
-    async def _one(self, shard: int, request: tuple[Version, Question]) -> Reply | None:
-        """Ask a replica, and after half of the time a second one: the first may hang without being dead."""
-        tries: set[asyncio.Task[Reply]] = set()
-        done: set[asyncio.Task[Reply]] = set()
-        for _ in range(2):
-            tries.add(asyncio.create_task(self._try(shard, request)))
-            done, _ = await asyncio.wait(tries, timeout=self._timeout / 2, return_when=asyncio.FIRST_COMPLETED)
-            if done:
-                break
-        for late in tries - done:
-            late.cancel()
-        return next(iter(done)).result() if done else None
-
-    async def _try(self, shard: int, request: tuple[Version, Question]) -> Reply:
+    def _wait(
+        self,
+        shard: int,
+        response: Response | None,
+        request: tuple[Version, Question],
+        deadline: float,
+    ) -> Reply | None:
         while True:
-            response: Response | None = None
+            left = deadline - time.monotonic()
             try:
-                response = cast(Response, self._handles[shard].ask.remote(request))
-                return await response
-            except (RayError, RayServeException):
-                await asyncio.sleep(0.05)  # its replica died, or there is none at this moment: another one
-            except asyncio.CancelledError:
+                if response is not None:
+                    return response.result(timeout_s=max(left, 0.001))
+            except TimeoutError:
                 if response is not None:
                     response.cancel()  # type: ignore[no-untyped-call]
-                raise
+                return None
+            except (RayError, RayServeException):
+                pass  # its replica died, or there is none at this moment: another one, while there is time
+            if left <= 0.05:
+                return None
+            time.sleep(0.05)
+            response = self._send(shard, request)
 
 
 @serve.ingress()
@@ -144,7 +145,7 @@ class Router:
         settle()
         self._followed = spec.follow()
         self._spec, self._handles = spec, handles
-        self._ask = Handles(handles, spec.args.timeout_s, asyncio.get_running_loop())
+        self._ask = Handles(handles, spec.args.timeout_s)
         self._held_back: dict[Version, float] = {}
         self._watch: Watch[Serving] = Watch(self._followed.look, self._open, spec.args.poll_s)
         await asyncio.to_thread(self._begin)
