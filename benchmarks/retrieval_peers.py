@@ -113,7 +113,7 @@ def kannolo() -> Any:
     from kannolo import SparsePlainHNSW
 
     flat = [CODES.indices.astype(np.int32), CODES.data.astype(np.float32), CODES.indptr.astype(np.int32)]
-    index = SparsePlainHNSW.build_from_arrays(*flat, d=N, m=16, ef_construction=200, metric="ip")
+    index = SparsePlainHNSW.build_from_arrays(*flat, m=16, ef_construction=200)
 
     def ask(at: int) -> np.ndarray:
         neurons, values = query(at)
