@@ -1,9 +1,5 @@
 """The engine on a real cluster: every row once after any deaths, bounded retries, errors as data."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,44 +10,17 @@ import pytest
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.recipe import Plan, Recipe, plan_to_json
 from neuroconcepts_ray.lake.shards import Row, cut
-from tests.conftest import ROOT, Cluster
+from tests.conftest import Cluster
+from tests.driver import Driver
 
 PLAN = Plan(Recipe("double", 1, {}), {})
 
 
-class Driver:
-    """One driver process for all cases: what starts once a run need not start once a test."""
-
-    def __init__(self, address: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.distributed.run"],
-            cwd=ROOT,
-            env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __call__(self, case: str, spec: dict[str, Any]) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"case": case, "spec": spec}) + "\n")
-        self.process.stdin.flush()
-        # Ray's raylet writes a word on each dead worker between the answers.
-        line = next((line for line in self.process.stdout if line.startswith("{")), "")
-        assert line, "the driver process died"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
 @pytest.fixture(scope="module")
 def drive(cluster: Cluster) -> Iterator[Driver]:
-    driver = Driver(cluster.address)
+    driver = Driver("tests.distributed.run", cluster.address)
     yield driver
-    driver.process.stdin.close()
-    driver.process.stdout.close()
-    driver.process.wait(60)
+    driver.close()
 
 
 def spec(folder: Path, **more: Any) -> dict[str, Any]:

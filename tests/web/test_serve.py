@@ -1,10 +1,7 @@
 """On a real Ray Serve: answers as the whole index gives them, through a death and through changes of the index."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -19,50 +16,15 @@ from neuroconcepts_ray.retrieval import changes
 from neuroconcepts_ray.retrieval.query import Query
 from neuroconcepts_ray.retrieval.search import SearchService
 from neuroconcepts_ray.web.models import answer_of
-from tests.conftest import ROOT, Cluster, free_port
+from tests.conftest import Cluster, free_port
+from tests.driver import Driver
 from tests.retrieval.model import archive
 from tests.web.lakes import cache, open_lake, put
 
 
-class Driver:
-    """The process that serves; ended whatever happens, and Serve with it."""
-
-    def __init__(self, address: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.web.run"],
-            cwd=ROOT,
-            env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __call__(self, case: str, **spec: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"case": case, "spec": spec}) + "\n")
-        self.process.stdin.flush()
-        line = next((line for line in self.process.stdout if line.startswith('{"result"')), "")
-        assert line, "the driver process died"
-        found: dict[str, Any] = json.loads(line)["result"]
-        return found
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-
-
 @pytest.fixture
 def drive(cluster: Cluster) -> Iterator[Driver]:
-    driver = Driver(cluster.address)
+    driver = Driver("tests.web.run", cluster.address)
     yield driver
     driver.close()
 
@@ -123,8 +85,8 @@ def test_two_shards_of_two_replicas_answer_through_a_death_and_through_changes(
     base = put(lake, a, (40, 90, 150))
     port = free_port()
     where = {"lake": lake.store.uri, "phi": lake.phi.uri, "cache": str(cache(lake)), "port": port}
-    drive("start", base=[base.kind, base.recipe, base.artifact], shards=2, replicas=2, **where)
-    alive = drive("replicas")
+    drive("start", {"base": [base.kind, base.recipe, base.artifact], "shards": 2, "replicas": 2, **where})
+    alive = drive("replicas", {})["result"]
     assert sorted(re.sub(r".*(shard-\d).*", r"\1", one) for one in alive) == ["shard-0"] * 2 + ["shard-1"] * 2
 
     fires = [one for one in a.ids if a.dense[a.ids.index(one)].any()]
@@ -149,7 +111,7 @@ def test_two_shards_of_two_replicas_answer_through_a_death_and_through_changes(
 
     with Load(port, bodies) as load:
         load.wait(20)
-        killed = drive("kill", shard="shard-0")["killed"]
+        killed = drive("kill", {"shard": "shard-0"})["result"]["killed"]
         load.wait(60)
     assert {status for status, _ in load.answers} == {200}
     whole = [body for _, body in load.answers if not body["partial"]]
@@ -172,7 +134,7 @@ def test_two_shards_of_two_replicas_answer_through_a_death_and_through_changes(
     assert all(body in before + removed + compacted for _, body in load.answers)
     versions = [body["version"] for _, body in load.answers]
     assert set(versions) == {1, 2, 3}
-    drive("stop")
+    drive("stop", {})
 
     logs = Path(cluster.log.name).parent.glob("session_*/logs/serve/**/*.log")
     for log in logs:
