@@ -30,7 +30,7 @@ bench-retrieval: $(STAMP)
 # pip reads torch's index as the machine has it; constraints.txt is what was tested together.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[cpu,web,dev]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[cpu,web,dicom,dev]"
 	touch $(STAMP)
 
 clean:
