@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,47 @@ def decode_raster(data: bytes) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "
         raise
     except Exception as error:  # hostile bytes make Pillow raise OSError, SyntaxError, ValueError, struct.error …
         raise Undecodable(cause_of(error)) from error
+
+
+def decode_scaled(
+    data: bytes, choose: Callable[[int, int], int], channels: int
+) -> tuple[UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"], tuple[float, float]] | None:
+    """Decode a JPEG at a fraction of its size: the inverse DCT gives fewer pixels of each block (libjpeg's scaling).
+
+    Of colour, one channel is the luma that the JPEG holds, without the detour over RGB.
+
+    Args:
+        data: The file's bytes.
+        choose: From width and height to the divisor: 1, 2, 4 or 8.
+        channels: 1 or 3.
+
+    Returns:
+        uint8 [h, w] or [h, w, 3], and how many of its columns and rows the image covers (the last may be covered in
+        part); None where a full decode is due, because the divisor is 1, or the file is no JPEG of 8 bits in one or
+        three components that stands upright.
+
+    Raises:
+        Undecodable: The bytes will never decode.
+    """
+    if not data.startswith(JPEG):
+        return None
+    frame = jpeg_frame(data)
+    if frame.bits != 8 or frame.components not in (1, 3):
+        return None
+    check_size(frame.width, frame.height)
+    try:
+        with open_image(data, "JPEG") as image:
+            divisor = choose(frame.width, frame.height)
+            if divisor == 1 or image.mode not in ("L", "RGB") or orientation(image.info.get("exif")) != 1:
+                return None
+            mode = "L" if channels == 1 or frame.components == 1 else "RGB"
+            image.draft(mode, (frame.width // divisor, frame.height // divisor))
+            pixels = np.array(image, dtype=np.uint8)
+    except (MemoryError, Undecodable):
+        raise
+    except Exception as error:
+        raise Undecodable(cause_of(error)) from error
+    return pixels, (frame.width / divisor, frame.height / divisor)
 
 
 def cause_of(error: Exception) -> str:

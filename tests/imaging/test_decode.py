@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from neuroconcepts_ray.errors import InputError, from_fields
-from neuroconcepts_ray.imaging.decode import MAX_PIXELS, Undecodable, decode, to_uint8
+from neuroconcepts_ray.imaging.bounds import MAX_PIXELS
+from neuroconcepts_ray.imaging.decode import Undecodable, decode
+from neuroconcepts_ray.imaging.raster import to_uint8
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (7, 5), dtype=np.uint8)
