@@ -5,13 +5,13 @@ from collections.abc import Collection
 
 ORIENTATION = 0x0112
 
-_CLASSIC, _BIG = 42, 43
+_BIG = 43
 _WIDTHS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def is_tiff(data: bytes) -> bool:
-    """Whether bytes begin as a TIFF or BigTIFF of either byte order."""
-    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    """Whether bytes begin as a TIFF of either byte order, or a BigTIFF of the lower; Pillow reads no other."""
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0")
 
 
 def first_directory(data: bytes, wanted: Collection[int]) -> dict[int, tuple[int, ...]]:

@@ -63,7 +63,7 @@ def _plain(body: bytes, count: int) -> np.ndarray:
     text = re.sub(rb"#[^\n]*", b"", body)
     if re.fullmatch(rb"[\d\s]*", text) is None or re.search(rb"\d{6}", text):
         raise Undecodable("damaged")
-    values = np.fromstring(text.decode("ascii"), np.int64, count, sep=" ") if text.strip() else np.zeros(0, np.int64)
+    values = np.fromstring(text.strip().decode("ascii"), np.int32, sep=" ") if text.strip() else np.zeros(0, np.int32)
     if len(values) < count:
         raise Undecodable("truncated")
-    return values
+    return values[:count]
