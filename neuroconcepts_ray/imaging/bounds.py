@@ -48,6 +48,8 @@ def to_8_bits(values: Integer[np.ndarray, "*shape"], top: int) -> UInt8[np.ndarr
 def grey_if_equal(colour: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
     """Colour, or grey where all channels are equal everywhere."""
     first = colour[..., 0]
+    if (colour[0] != colour[0, :, :1]).any():  # most colour shows in its first row, sooner
+        return colour
     if all(np.array_equal(first, colour[..., channel]) for channel in range(1, colour.shape[-1])):
         return np.ascontiguousarray(first)
     return colour

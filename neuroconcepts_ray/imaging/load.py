@@ -24,7 +24,7 @@ def load_pixels(data: bytes, pixels: PixelConfig) -> UInt8[np.ndarray, "c h w"]:
     Raises:
         Undecodable: The bytes will never decode.
     """
-    scaled = decode_scaled(data, partial(divisor, pixels), pixels.channels)
+    scaled = decode_scaled(data, partial(divisor, pixels), pixels.channels) if pixels.jpeg_margin else None
     return fit_pixels(decode(data), pixels) if scaled is None else fit_pixels(scaled[0], pixels, scaled[1])
 
 

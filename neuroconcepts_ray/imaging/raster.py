@@ -121,8 +121,8 @@ def decode_scaled(
 
     Returns:
         uint8 [h, w] or [h, w, 3], and how many of its columns and rows the image covers (the last may be covered in
-        part); None where a full decode is due, because the divisor is 1, or the file is no JPEG of 8 bits in one or
-        three components that stands upright.
+        part); None where :func:`decode_raster` is due, because it would give no more pixels and no more channels, or
+        the file is no JPEG of 8 bits in one or three components that stands upright.
 
     Raises:
         Undecodable: The bytes will never decode.
@@ -136,9 +136,9 @@ def decode_scaled(
     try:
         with open_image(data, "JPEG") as image:
             divisor = choose(frame.width, frame.height)
-            if divisor == 1 or image.mode not in ("L", "RGB") or orientation(image.info.get("exif")) != 1:
-                return None
             mode = "L" if channels == 1 or frame.components == 1 else "RGB"
+            if (divisor, mode) == (1, image.mode) or orientation(image.info.get("exif")) != 1:
+                return None
             image.draft(mode, (frame.width // divisor, frame.height // divisor))
             pixels = np.array(image, dtype=np.uint8)
     except (MemoryError, Undecodable):
@@ -203,7 +203,7 @@ def to_uint8(image: Image.Image) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray,
         return np.array(image, dtype=np.uint8)
     if mode == "1":
         return np.array(image.convert("L"), dtype=np.uint8)
-    return grey_if_equal(np.array(image.convert("RGB"), dtype=np.uint8))
+    return grey_if_equal(np.asarray(image if mode == "RGB" else image.convert("RGB"), dtype=np.uint8))
 
 
 def _is_deep(mode: str) -> bool:

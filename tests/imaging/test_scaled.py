@@ -96,6 +96,13 @@ def test_of_colour_one_channel_is_the_luma() -> None:
         assert psnr(scaled, load_pixels(data, three.model_copy(update=FULL))) > 38  # chroma is coarser than luma
 
 
+def test_of_colour_too_small_to_be_scaled_one_channel_is_the_luma_too() -> None:
+    data = jpeg(np.dstack([film(90, 100, seed) for seed in range(3)]))
+    config = PixelConfig(size=48)
+    assert divisor(config, 100, 90) == 1
+    assert psnr(load_pixels(data, config), load_pixels(data, config.model_copy(update=FULL))) > 45
+
+
 def test_progressive_films_are_scaled_too() -> None:
     data = jpeg(film(600, 600), progressive=True)
     config = PixelConfig(size=64)
