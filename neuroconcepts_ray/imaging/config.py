@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neuroconcepts_ray.config import StrictModel
 
@@ -19,3 +19,14 @@ class PixelConfig(StrictModel):
     """1: grey (colour becomes ITU-R 601 luma). 3: RGB (grey is repeated)."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """How a rectangle becomes a square: its central square, all of it between black bars, or distorted."""
+    resize: int | None = Field(default=None, ge=8, le=8192)
+    """With fit crop: length of the short side before the central square is cut out, such as 256 for size 224; done in
+    whole pixels, as torchvision's Resize and CenterCrop do it."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Pillow's filter; both widen with the reduction."""
+
+    @model_validator(mode="after")
+    def _resize_crops(self) -> "PixelConfig":
+        if self.resize is not None and (self.fit != "crop" or self.resize < self.size):
+            raise ValueError("resize goes with fit: crop, and is at least size")
+        return self

@@ -5,7 +5,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from neuroconcepts_ray.imaging.config import PixelConfig
-from neuroconcepts_ray.imaging.decode import decode
+from neuroconcepts_ray.imaging.decode import MAX_PIXELS, Undecodable, decode
 
 
 def load_pixels(data: bytes, pixels: PixelConfig) -> UInt8[np.ndarray, "c h w"]:
@@ -27,7 +27,7 @@ def load_pixels(data: bytes, pixels: PixelConfig) -> UInt8[np.ndarray, "c h w"]:
 def fit_pixels(
     decoded: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"], pixels: PixelConfig
 ) -> UInt8[np.ndarray, "c s s"]:
-    """Fit decoded pixels to a square by antialiased bilinear resampling.
+    """Fit decoded pixels to a square by antialiased resampling.
 
     Pillow's filter widens with the reduction, so a small square shows averages, not a sample, of a large film; it
     computes in integers, so equal pixels give equal bytes on every machine.
@@ -38,6 +38,9 @@ def fit_pixels(
 
     Returns:
         uint8 [C, S, S].
+
+    Raises:
+        Undecodable: A sliver that ``resize`` would make too large.
     """
     image = Image.fromarray(np.ascontiguousarray(decoded))
     if pixels.channels == 1 and image.mode != "L":
@@ -50,16 +53,23 @@ def fit_pixels(
 
 
 def _fit(image: Image.Image, pixels: PixelConfig) -> Image.Image:
-    size, bilinear = pixels.size, Image.Resampling.BILINEAR
+    size, kind = pixels.size, Image.Resampling[pixels.interpolation.upper()]
     width, height = image.size
     if pixels.fit == "stretch":
-        return image.resize((size, size), bilinear)
+        return image.resize((size, size), kind)
+    if pixels.resize is not None:
+        short = min(width, height)
+        wide, high = (int(pixels.resize * side / short) for side in (width, height))
+        if wide * high > MAX_PIXELS:  # of a sliver of an image
+            raise Undecodable("too many pixels", value=f"{wide}×{high}", limit=f"{MAX_PIXELS} pixels")
+        x, y = (round((side - size) / 2) for side in (wide, high))
+        return image.resize((wide, high), kind).crop((x, y, x + size, y + size))
     if pixels.fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        return image.resize((size, size), bilinear, box=(left, top, left + side, top + side))
+        return image.resize((size, size), kind, box=(left, top, left + side, top + side))
     longest = max(width, height)
     inner = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
     square = Image.new(image.mode, (size, size))
-    square.paste(image.resize(inner, bilinear), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    square.paste(image.resize(inner, kind), ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return square
