@@ -6,6 +6,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,11 +133,12 @@ def _code(found: Sequence[str], path: Path) -> InputError:
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols; what cannot be read is an error anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # hostile bytes make the reader raise anything
         named = re.findall(r"GLOBAL ([\w.]+)", str(error))
-        raise _code(named or ["an object that is no tensor"], path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+        if named:  # whatever is not plain data has to be named first
+            raise _code(named, path) from error
         raise InputError(
             "the file of weights is truncated or damaged",
             value=type(error).__name__,
@@ -199,7 +201,7 @@ def fitted(tensors: Mapping[str, Tensor], fresh: Mapping[str, Tensor], head: str
     if misshapen and not missing and not unexpected and {name.rpartition(".")[0] for name in misshapen} == {head}:
         found, wanted = shapes[misshapen[0]]
         raise InputError(
-            f"the head of the file, {head}, has {found[0]} outputs, but {wanted[0]} labels are given",
+            f"the file has {found[0]} outputs ({head}), but {wanted[0]} labels are given",
             value=f"{misshapen[0]} {found}",
             limit=wanted,
             remedy=f"Give the {found[0]} labels in the order of its outputs",
