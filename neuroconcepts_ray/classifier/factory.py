@@ -34,8 +34,8 @@ def make(factory: str, kwargs: Mapping[str, Any]) -> nn.Module:
         ConfigError: It is no factory of networks, fails, or wants to download something.
         EnvironmentFault: Its package is not installed here.
     """
-    found = find(factory)
     with offline(factory):
+        found = find(factory)
         try:
             network = found(**kwargs)
         except NeuroconceptsError:
@@ -73,6 +73,8 @@ def find(factory: str) -> Callable[..., Any]:
             remedy="Install it, in the version the model was imported with, wherever stages run: on every node of a "
             "cluster, or in its image",
         ) from error
+    except NeuroconceptsError:
+        raise
     except Exception as error:  # code of the user, which may raise anything
         raise ConfigError(f"the factory's module cannot be imported: {reason(error)}", where=where) from error
     for name in path.split("."):
