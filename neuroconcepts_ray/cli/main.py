@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neuroconcepts_ray.cli import models
 from neuroconcepts_ray.stages import TABLE, Stage
 
 app = typer.Typer(
@@ -406,6 +407,9 @@ def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_
     from neuroconcepts_ray.cli import look
 
     look.status(config, overrides or [], new_only=new_only, as_json=as_json)
+
+
+app.command("import-model", rich_help_panel="Chain")(models.import_model)
 
 
 @app.command("config", rich_help_panel="Look after")

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from neuroconcepts_ray.imaging.bounds import MAX_PIXELS
 from neuroconcepts_ray.imaging.config import PixelConfig
-from neuroconcepts_ray.imaging.decode import decode
+from neuroconcepts_ray.imaging.decode import Undecodable, decode
 from neuroconcepts_ray.imaging.raster import decode_scaled
 
 
@@ -39,7 +40,7 @@ def divisor(pixels: PixelConfig, width: int, height: int) -> int:
     if not pixels.jpeg_margin:
         return 1
     side = max(width, height) if pixels.fit == "pad" else min(width, height)
-    return next((by for by in (8, 4, 2) if side >= by * pixels.jpeg_margin * pixels.size), 1)
+    return next((by for by in (8, 4, 2) if side >= by * pixels.jpeg_margin * (pixels.resize or pixels.size)), 1)
 
 
 def fit_pixels(
@@ -47,7 +48,7 @@ def fit_pixels(
     pixels: PixelConfig,
     covered: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "c s s"]:
-    """Fit decoded pixels to a square by antialiased bilinear resampling.
+    """Fit decoded pixels to a square by antialiased resampling.
 
     Pillow's filter widens with the reduction, so a small square shows averages, not a sample, of a large film; it
     computes in integers, so equal pixels give equal bytes on every machine.
@@ -59,6 +60,9 @@ def fit_pixels(
 
     Returns:
         uint8 [C, S, S].
+
+    Raises:
+        Undecodable: A sliver that ``resize`` would make too large.
     """
     image = Image.fromarray(np.ascontiguousarray(decoded))
     if pixels.channels == 1 and image.mode != "L":
@@ -71,18 +75,24 @@ def fit_pixels(
 
 
 def _fit(image: Image.Image, pixels: PixelConfig, covered: tuple[float, float]) -> Image.Image:
-    size, bilinear = pixels.size, Image.Resampling.BILINEAR
+    size, kind = pixels.size, Image.Resampling[pixels.interpolation.upper()]
     width, height = covered
+    whole = (0, 0, width, height)
     if pixels.fit == "stretch":
-        return image.resize((size, size), bilinear, box=(0, 0, width, height))
+        return image.resize((size, size), kind, box=whole)
+    if pixels.resize is not None:
+        short = min(width, height)
+        wide, high = (int(pixels.resize * side / short) for side in (width, height))
+        if wide * high > MAX_PIXELS:  # of a sliver of an image
+            raise Undecodable("too many pixels", value=f"{wide}×{high}", limit=f"{MAX_PIXELS} pixels")
+        x, y = (round((side - size) / 2) for side in (wide, high))
+        return image.resize((wide, high), kind, box=whole).crop((x, y, x + size, y + size))
     if pixels.fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        return image.resize((size, size), bilinear, box=(left, top, left + side, top + side))
+        return image.resize((size, size), kind, box=(left, top, left + side, top + side))
     longest = max(width, height)
     inner = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
     square = Image.new(image.mode, (size, size))
-    square.paste(
-        image.resize(inner, bilinear, box=(0, 0, width, height)), ((size - inner[0]) // 2, (size - inner[1]) // 2)
-    )
+    square.paste(image.resize(inner, kind, box=whole), ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return square
