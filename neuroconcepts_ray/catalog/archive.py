@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int8
 
 from neuroconcepts_ray.catalog.config import CatalogConfig
-from neuroconcepts_ray.catalog.walk import Entry
+from neuroconcepts_ray.catalog.trees import Entry
 from neuroconcepts_ray.errors import ConfigError, InputError
 
 PRESENT, ABSENT, UNCERTAIN, BLANK, UNLABELLED = 1, 0, -1, -2, -3
@@ -24,8 +24,13 @@ class Archive:
         task: multilabel, multiclass or binary.
         left_out: How many files or rows did not become an image, by reason.
         raw: PRESENT, ABSENT, UNCERTAIN, BLANK or UNLABELLED.
-        reports: File of each study's report, by the archive's study id.
+        reports: Each study's report, by the archive's study id: its file below the reports' folder, or its text where
+            it stands in a table.
         ungrouped: Images that no group_pattern matched.
+        columns: Further columns of the images, such as age, sex, race, site, one value an image; None where unknown.
+            No value may tell who the patient is.
+        phi_columns: The same for what may: it stays below phi_root, beside the sources.
+        published_counts: What the archive's makers say it holds, by the name of the count, to be told beside ours.
     """
 
     labels: list[str]
@@ -38,8 +43,11 @@ class Archive:
     study_ids: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
-    reports: dict[str, Entry] = field(default_factory=dict)
+    reports: dict[str, Entry | str] = field(default_factory=dict)
     ungrouped: int = 0
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    phi_columns: dict[str, list[Any]] = field(default_factory=dict)
+    published_counts: dict[str, int] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse an archive that contradicts itself.

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroconcepts_ray.catalog.adapters import TABLE, adapter
 from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised by hand whenever the same archive and config would give other bytes."""
 
 Role = Literal["fit", "probe", "select", "verify", "test"]
@@ -44,8 +45,9 @@ class CatalogConfig(StrictModel):
 
     root: PathStr
     """Folder of the archive."""
-    adapter: Literal["mimic-cxr-jpg", "folder"] = "mimic-cxr-jpg"
-    """Layout of the archive. mimic-cxr-jpg: the 2.x tree with its csv.gz tables. folder: [SPLIT/]CLASS/ID.ext."""
+    adapter: str = "mimic-cxr-jpg"
+    """Layout of the archive; `docs/archives.md` tells each. mimic-cxr-jpg: the 2.x tree with its csv.gz tables.
+    folder: [SPLIT/]CLASS/ID.ext."""
     name: Annotated[str | None, POLICY] = None
     """Name of the ref ``catalog-<name>`` that points to the newest catalog; the adapter's name if absent."""
     reports: Annotated[str | None, PATH] = None
@@ -103,12 +105,22 @@ class CatalogConfig(StrictModel):
                 raise ValueError("the pattern needs a group in parentheses, which is the patient")
         return pattern
 
+    @field_validator("adapter")
+    @classmethod
+    def _is_an_adapter(cls, name: str) -> str:
+        known = [entry.name for entry in TABLE]
+        if name not in known:
+            raise ValueError(f"no such adapter; there are {', '.join(known)}")
+        return name
+
     @model_validator(mode="after")
     def _fields_fit_the_adapter(self) -> "CatalogConfig":
-        if self.adapter == "folder" and self.reports is not None:
-            raise ValueError("reports: the folder adapter has none")
-        if self.adapter != "folder" and (self.positive is not None or self.group_pattern is not None):
-            raise ValueError("positive and group_pattern belong to the folder adapter")
+        own = adapter(self.adapter).fields
+        for entry in TABLE:
+            for name in sorted(entry.fields - own):
+                if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                    takers = [other.name for other in TABLE if name in other.fields]
+                    raise ValueError(f"{name}: the {self.adapter} adapter has none; it belongs to {', '.join(takers)}")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: one stands there twice")
         return self

@@ -1,14 +1,11 @@
 """SHA-256 of an archive's files; a file that has kept size and time since the last look is not read again."""
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pyarrow as pa
 
-from neuroconcepts_ray.catalog.walk import Entry
+from neuroconcepts_ray.catalog.trees import Entry, Tree
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.store import Store
 from neuroconcepts_ray.lake.table import from_parquet, to_parquet
@@ -22,17 +19,17 @@ TASK = 32
 RACY_NS = 2_000_000_000
 """A file changed this shortly before it was read may change again within one tick of its clock: not remembered."""
 
-Known = dict[tuple[str, int, int], str]
-"""SHA-256 by (key, size, mtime_ns)."""
+Known = dict[tuple[str, int, str], str]
+"""SHA-256 by (key, size, stamp)."""
 
 
 def digest_files(
-    root: Path, files: Sequence[Entry], known: Known, advance: Callable[[int], None], *, where: str = "catalog.root"
+    tree: Tree, files: Sequence[Entry], known: Known, advance: Callable[[int], None], *, where: str = "catalog.root"
 ) -> list[str]:
     """SHA-256 of files, read only where it is not known.
 
     Args:
-        root: The tree's root.
+        tree: The tree.
         files: The files.
         known: What the last look found.
         advance: Told how many files were done since its last call.
@@ -45,12 +42,12 @@ def digest_files(
         EnvironmentFault: A file cannot be read, or changed meanwhile; its name, which may be a patient's id, is
             left out.
     """
-    digests = [known.get((file.key, file.size, file.mtime_ns), "") for file in files]
+    digests = [known.get((file.key, file.size, file.stamp), "") for file in files]
     unread = [row for row, digest in enumerate(digests) if not digest]
     advance(len(files) - len(unread))
 
     def read(rows: list[int]) -> list[str]:
-        return [_digest(root, files[row], where) for row in rows]
+        return [_digest(tree, files[row], where) for row in rows]
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(unread), THREADS * TASK):  # a pool keeps an object for all that it was ever given
@@ -63,11 +60,11 @@ def digest_files(
     return digests
 
 
-def _digest(root: Path, file: Entry, where: str) -> str:
+def _digest(tree: Tree, file: Entry, where: str) -> str:
     try:
-        with (root / file.key).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = os.fstat(stream.fileno()).st_size
+        digest, size = tree.digest(file.key)
+    except EnvironmentFault:
+        raise
     except OSError as error:
         raise EnvironmentFault(
             f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
@@ -83,39 +80,43 @@ def _digest(root: Path, file: Entry, where: str) -> str:
     return digest
 
 
-def read_known(phi: Store, key: str, root: Path) -> Known:
+def read_known(phi: Store, key: str, tree: Tree) -> Known:
     """What the last look at this root found; nothing if there was none or it was elsewhere."""
     try:
         table = from_parquet(phi.read(key))
     except (FileNotFoundError, pa.ArrowInvalid):
         return {}
-    if (table.schema.metadata or {}).get(b"root") != str(root.resolve()).encode():
+    if "stamp" not in table.column_names:  # written by an older version
         return {}
-    columns = [table[name].to_pylist() for name in ("key", "size", "mtime_ns", "sha256")]
-    return {(name, size, mtime): digest for name, size, mtime, digest in zip(*columns, strict=True)}
+    if (table.schema.metadata or {}).get(b"root") != tree.uri.encode():
+        return {}
+    columns = [table[name].to_pylist() for name in ("key", "size", "stamp", "sha256")]
+    return {(name, size, stamp): digest for name, size, stamp, digest in zip(*columns, strict=True)}
 
 
 def write_known(
-    phi: Store, key: str, root: Path, files: Sequence[Entry], digests: Sequence[str], looked_ns: int
+    phi: Store, key: str, tree: Tree, files: Sequence[Entry], digests: Sequence[str], looked_ns: int
 ) -> None:
     """Remember what this look found, below phi_root and outside every artifact: times are no content.
 
     Args:
         phi: The store below phi_root.
         key: Where to remember.
-        root: The tree's root.
+        tree: The tree.
         files: The files.
         digests: Their digests.
         looked_ns: When the look began; files changed within two seconds of it are not remembered.
     """
     settled = looked_ns - RACY_NS
-    kept = [(file, digest) for file, digest in zip(files, digests, strict=True) if file.mtime_ns < settled]
+    kept = [
+        (file, digest) for file, digest in zip(files, digests, strict=True) if file.stamp and file.changed_ns < settled
+    ]
     table = pa.table(
         {
             "key": pa.array([file.key for file, _ in kept], pa.string()),
             "size": pa.array([file.size for file, _ in kept], pa.int64()),
-            "mtime_ns": pa.array([file.mtime_ns for file, _ in kept], pa.int64()),
+            "stamp": pa.array([file.stamp for file, _ in kept], pa.string()),
             "sha256": pa.array([digest for _, digest in kept], pa.string()),
         }
     )
-    phi.write(key, to_parquet(table.replace_schema_metadata({"root": str(root.resolve())})))
+    phi.write(key, to_parquet(table.replace_schema_metadata({"root": tree.uri})))

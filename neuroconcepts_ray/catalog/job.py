@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from neuroconcepts_ray.catalog import folder, mimic
+from neuroconcepts_ray.catalog.adapters import adapter
 from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts
 from neuroconcepts_ray.catalog.config import ALGORITHM, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
 from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
-from neuroconcepts_ray.catalog.sources import archive_root
-from neuroconcepts_ray.catalog.walk import Entry
+from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.progress import track
@@ -60,14 +58,14 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         EnvironmentFault: A file or folder cannot be read.
     """
     del have, compute
-    root = archive_root(config.root)
-    reports = archive_root(config.reports, "catalog.reports") if config.reports is not None else None
+    root = open_tree(config.root)
+    reports = open_tree(config.reports, "catalog.reports") if config.reports is not None else None
     key = make_key(config, lake.phi)
-    archive = mimic.scan(config, root, reports) if config.adapter == "mimic-cxr-jpg" else folder.scan(config, root, key)
+    archive = adapter(config.adapter).scan(config, root, reports, key)
     archive.check()
 
     images_sha256 = _digests(lake, config, "images", root, archive.files)
-    reports_sha256 = _digests(lake, config, "reports", reports, list(archive.reports.values()))
+    reports_sha256 = _report_digests(lake, config, reports or root, list(archive.reports.values()))
     rows = make_rows(archive, config, key, images_sha256, reports_sha256)
     facts = _facts(archive, config, rows)
     facts["archive"] = archive_digest(rows, facts)
@@ -90,7 +88,9 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         first = len(facts["partitions"])
         parts = cut_partitions(rows, config.partition_rows)
         facts["partitions"] += [part.images.num_rows for part in parts]
-        written = [part for i, some in enumerate(parts) for part in _write(lake, plan, first + i, some, reports)]
+        written = [
+            part for i, some in enumerate(parts) for part in _write(lake, plan, first + i, some, reports or root)
+        ]
         manifest = lake.commit_manifest(plan, NAME, [*kept, *written], facts=facts)
     lake.advance(config.ref, manifest)
     return {NAME: manifest}
@@ -115,19 +115,26 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "ungrouped": archive.ungrouped,
         "unlabelled_studies": len({archive.study_ids[i] for i in np.flatnonzero(unlabelled)}),
         "label_counts": label_counts(archive.labels, archive.raw),
+        "published_counts": archive.published_counts,
     }
 
 
-def _digests(lake: Lake, config: CatalogConfig, tree: str, root: Path | None, files: list[Entry]) -> list[str]:
-    if root is None or not files:
+def _digests(lake: Lake, config: CatalogConfig, what: str, tree: Tree, files: list[Entry]) -> list[str]:
+    if not files:
         return []
-    memory = f"catalog/{config.ref}/{tree}-seen.parquet"
-    known, looked_ns = read_known(lake.phi, memory, root), time.time_ns()
-    with track(f"catalog: {tree}", len(files), "files") as advance:
-        digests = digest_files(root, files, known, advance, where=f"catalog.{'root' if tree == 'images' else tree}")
-    if any((file.key, file.size, file.mtime_ns) not in known for file in files):
-        write_known(lake.phi, memory, root, files, digests, looked_ns)
+    memory = f"catalog/{config.ref}/{what}-seen.parquet"
+    known, looked_ns = read_known(lake.phi, memory, tree), time.time_ns()
+    with track(f"catalog: {what}", len(files), "files") as advance:
+        digests = digest_files(tree, files, known, advance, where=f"catalog.{'root' if what == 'images' else what}")
+    if any((file.key, file.size, file.stamp) not in known for file in files):
+        write_known(lake.phi, memory, tree, files, digests, looked_ns)
     return digests
+
+
+def _report_digests(lake: Lake, config: CatalogConfig, tree: Tree, reports: list[Entry | str]) -> list[str]:
+    files = [report for report in reports if isinstance(report, Entry)]
+    digests = iter(_digests(lake, config, "reports", tree, files))
+    return [next(digests) if isinstance(report, Entry) else sha256(report.encode()) for report in reports]
 
 
 def _beyond_parent(lake: Lake, parent: Manifest, rows: Rows) -> Rows | None:
@@ -139,8 +146,8 @@ def _beyond_parent(lake: Lake, parent: Manifest, rows: Rows) -> Rows | None:
     )
 
 
-def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Path | None) -> list[Part]:
-    texts = [_text(reports, *pair) for pair in zip(rows.files, rows.reports["sha256"].to_pylist(), strict=True)]
+def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Tree) -> list[Part]:
+    texts = [_text(reports, *pair) for pair in zip(rows.texts, rows.reports["sha256"].to_pylist(), strict=True)]
     with_text = rows.reports.add_column(1, "text", pa.array(texts, pa.string()))
 
     def put(name: str, table: pa.Table, phi: bool) -> Part:
@@ -152,11 +159,14 @@ def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Path | None
     return [put("images", rows.images, False), put("sources", rows.sources, True), put("reports", with_text, True)]
 
 
-def _text(root: Path | None, file: Entry, digest: str) -> str:
+def _text(tree: Tree, report: Entry | str, digest: str) -> str:
     """A report's text; its bytes are UTF-8 or, where they are not, Latin-1."""
-    assert root is not None  # noqa: S101 - files of reports come from a reports' folder alone
+    if isinstance(report, str):
+        return report
     try:
-        data = (root / file.key).read_bytes()
+        data = tree.read(report.key)
+    except EnvironmentFault:
+        raise
     except OSError as error:
         raise EnvironmentFault(
             f"a report cannot be read: {error.strerror or type(error).__name__}", where="catalog.reports"

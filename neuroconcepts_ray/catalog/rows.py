@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
 from neuroconcepts_ray.catalog.roles import assign
 from neuroconcepts_ray.catalog.tables import LABEL
-from neuroconcepts_ray.catalog.walk import Entry
+from neuroconcepts_ray.catalog.trees import Entry
 from neuroconcepts_ray.lake.recipe import DIGEST_CHARS, canonical_json
 
 
@@ -22,16 +23,17 @@ class Rows:
     """Everything that a catalog says, in one deterministic order.
 
     Attributes:
-        images: image_id, study, group, view, role, label:<name> …; sorted by group, study, image_id.
-        sources: image_id, key, size, sha256, patient, study_id; the same order. PHI.
+        images: image_id, study, group, view, role, the adapter's columns, label:<name> …; sorted by group, study,
+            image_id.
+        sources: image_id, key, size, sha256, patient, study_id, the adapter's PHI columns; the same order. PHI.
         reports: study, sha256 of the report's bytes; sorted by study.
-        files: File of each report, in the order of ``reports``. PHI.
+        texts: Each report's file, or its text, in the order of ``reports``. PHI.
     """
 
     images: pa.Table
     sources: pa.Table
     reports: pa.Table
-    files: list[Entry]
+    texts: list[Entry | str]
 
 
 def make_rows(
@@ -64,6 +66,7 @@ def make_rows(
             "group": _strings(groups),
             "view": _strings(archive.views),
             "role": _strings(roles),
+            **{name: _column(values) for name, values in archive.columns.items()},
             **labels,
         }
     )
@@ -75,17 +78,21 @@ def make_rows(
             "sha256": _strings(image_sha256),
             "patient": _strings(archive.patients),
             "study_id": _strings(archive.study_ids),
+            **{name: _column(values) for name, values in archive.phi_columns.items()},
         }
     )
     order = sorted(range(len(groups)), key=lambda i: (groups[i], studies[i], archive.image_ids[i]))
     texts = sorted(
-        (study_of[study], digest, file.key, file)
-        for (study, file), digest in zip(archive.reports.items(), report_sha256, strict=True)
+        (
+            (study_of[study], digest, text)
+            for (study, text), digest in zip(archive.reports.items(), report_sha256, strict=True)
+        ),
+        key=itemgetter(0),
     )
     reports = pa.table(
         {"study": _strings([text[0] for text in texts]), "sha256": _strings([text[1] for text in texts])}
     )
-    return Rows(_take(images, order), _take(sources, order), reports, [text[3] for text in texts])
+    return Rows(_take(images, order), _take(sources, order), reports, [text[2] for text in texts])
 
 
 def archive_digest(rows: Rows, counts: Mapping[str, Any]) -> str:
@@ -142,7 +149,7 @@ def beyond(rows: Rows, parent_images: pa.Table, parent_sources: pa.Table, parent
         _take(rows.images, new_images),
         _take(rows.sources, new_images),
         _take(rows.reports, new_reports),
-        [rows.files[i] for i in new_reports],
+        [rows.texts[i] for i in new_reports],
     )
 
 
@@ -172,7 +179,7 @@ def cut_partitions(rows: Rows, most: int) -> list[Rows]:
                 rows.images.slice(number * most, most),
                 rows.sources.slice(number * most, most),
                 _take(rows.reports, here),
-                [rows.files[i] for i in here],
+                [rows.texts[i] for i in here],
             )
         )
     return parts
@@ -180,6 +187,12 @@ def cut_partitions(rows: Rows, most: int) -> list[Rows]:
 
 def _strings(values: Sequence[str]) -> pa.Array:
     return pa.array(values, pa.string())
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    """A column of numbers as float64, of anything else as text; None is null."""
+    numeric = all(value is None or isinstance(value, (int, float)) for value in values)
+    return pa.array(values, pa.float64() if numeric else pa.string())
 
 
 def _take(table: pa.Table, rows: Sequence[int]) -> pa.Table:

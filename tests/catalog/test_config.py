@@ -15,7 +15,7 @@ from neuroconcepts_ray.errors import ConfigError
         ({"adapter": "folder", "group_pattern": "("}, "regular expression"),
         ({"adapter": "folder", "group_pattern": "person"}, "parentheses"),
         ({"adapter": "folder", "reports": "r"}, "reports"),
-        ({"group_pattern": "(a)"}, "folder adapter"),
+        ({"group_pattern": "(a)"}, "belongs to folder"),
         ({"labels": ["Edema", "Edema"]}, "twice"),
         ({"uncertian": "mask"}, "uncertian"),
     ],

@@ -9,7 +9,9 @@
 image_id is the dicom_id, group the subject, study the study.
 """
 
-from pathlib import Path
+import fnmatch
+import gzip
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +20,19 @@ from pyarrow import csv
 
 from neuroconcepts_ray.catalog.archive import BLANK, UNLABELLED, Archive, choose_labels
 from neuroconcepts_ray.catalog.config import CatalogConfig
-from neuroconcepts_ray.catalog.walk import Entry, is_image, walk
+from neuroconcepts_ray.catalog.keys import HashKey
+from neuroconcepts_ray.catalog.trees import Entry, Tree, is_image
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError
 
 _IDS = ("dicom_id", "subject_id", "study_id")
 
 
-def scan(config: CatalogConfig, root: Path, reports: Path | None) -> Archive:
+def scan(
+    config: CatalogConfig,
+    root: Tree,
+    reports: Tree | None,
+    _: HashKey,
+) -> Archive:
     """Look at a MIMIC-CXR-JPG tree once.
 
     Rows whose film is not on disk are left out and counted as ``missing``, films without a row as ``unlisted``, other
@@ -32,8 +40,9 @@ def scan(config: CatalogConfig, root: Path, reports: Path | None) -> Archive:
 
     Args:
         config: Views, labels, labeller, split.
-        root: Folder that holds the tables and ``files/``.
-        reports: Folder that holds the reports' ``files/``.
+        root: Tree that holds the tables and ``files/``.
+        reports: Tree that holds the reports' ``files/``.
+        _: Unused; dicom_ids are random already.
 
     Raises:
         InputError: A table is missing, damaged or contradicts another.
@@ -75,18 +84,19 @@ def scan(config: CatalogConfig, root: Path, reports: Path | None) -> Archive:
     return archive
 
 
-def _files(root: Path) -> list[Entry]:
-    if not (root / "files").is_dir():
+def _files(root: Tree) -> list[Entry]:
+    if not root.is_dir("files"):
         raise InputError(
             "the archive has no folder `files`", where="catalog.root", remedy="Point catalog.root at the tables' folder"
         )
-    return list(walk(root, "files"))
+    return list(root.walk("files"))
 
 
-def _table(root: Path, kind: str, columns: list[str] | None = None) -> pa.Table:
+def _table(root: Tree, kind: str, columns: list[str] | None = None) -> pa.Table:
     """One of the tables, identifiers as strings; a damaged row is not quoted, for it may hold a patient."""
-    found = sorted(root.glob(f"mimic-cxr-2.*-{kind}.csv.gz")) or sorted(root.glob(f"mimic-cxr-2.*-{kind}.csv"))
     pattern = f"mimic-cxr-2.*-{kind}.csv.gz"
+    names = root.names()
+    found = fnmatch.filter(names, pattern) or fnmatch.filter(names, pattern.removesuffix(".gz"))
     if len(found) != 1:
         raise InputError(
             f"the archive must hold exactly one table {pattern}",
@@ -98,26 +108,30 @@ def _table(root: Path, kind: str, columns: list[str] | None = None) -> pa.Table:
     strings = dict.fromkeys((*_IDS, "ViewPosition", "split"), pa.string())
     options = csv.ConvertOptions(column_types=strings, include_columns=columns or [])
     try:
-        table = csv.read_csv(str(found[0]), convert_options=options)
-    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        data = root.read(found[0])
+        plain = gzip.decompress(data) if found[0].endswith(".gz") else data
+        table = csv.read_csv(pa.BufferReader(plain), convert_options=options)
+    except EnvironmentFault:
+        raise
+    except (pa.ArrowInvalid, KeyError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno:
-            raise EnvironmentFault("a table of the archive cannot be read", where=found[0].name) from None
+            raise EnvironmentFault("a table of the archive cannot be read", where=found[0]) from None
         raise InputError(
             "a table of the archive is damaged or lacks a column",
             limit=f"columns {', '.join(columns)}" if columns else None,
-            where=found[0].name,
+            where=found[0],
             remedy="Compare its checksum with the publisher's SHA256SUMS and download it again",
         ) from None
     return table
 
 
-def _published(root: Path, image_ids: list[str]) -> list[str]:
+def _published(root: Tree, image_ids: list[str]) -> list[str]:
     table = _table(root, "split", ["dicom_id", "split"])
     parts = dict(zip(table["dicom_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     return [parts.get(image_id, "") for image_id in image_ids]
 
 
-def _labels(root: Path, config: CatalogConfig, study_ids: list[str]) -> tuple[list[str], Int8[np.ndarray, "n l"]]:
+def _labels(root: Tree, config: CatalogConfig, study_ids: list[str]) -> tuple[list[str], Int8[np.ndarray, "n l"]]:
     table = _table(root, config.labeller)
     labels = choose_labels(config.labels, [name for name in table.column_names if name not in _IDS])
     if "study_id" not in table.column_names:
@@ -140,15 +154,15 @@ def _labels(root: Path, config: CatalogConfig, study_ids: list[str]) -> tuple[li
     return labels, codes[np.array([row_of.get(study, len(known)) for study in study_ids], dtype=np.intp)]
 
 
-def _reports(root: Path, study_ids: list[str], patients: list[str]) -> dict[str, Entry]:
-    if not (root / "files").is_dir():
+def _reports(root: Tree, study_ids: list[str], patients: list[str]) -> dict[str, Entry | str]:
+    if not root.is_dir("files"):
         raise ConfigError(
             "the reports' folder has no folder `files`",
             where="catalog.reports",
             remedy="Point catalog.reports at the folder that holds files/pXX/pSUBJECT/sSTUDY.txt",
         )
-    texts = {entry.key: entry for entry in walk(root, "files")}
-    found = {}
+    texts = {entry.key: entry for entry in root.walk("files")}
+    found: dict[str, Entry | str] = {}
     for study, subject in dict(zip(study_ids, patients, strict=True)).items():
         text = texts.get(f"files/p{subject[:2]}/p{subject}/s{study}.txt")
         if text is not None:

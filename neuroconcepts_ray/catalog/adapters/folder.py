@@ -8,14 +8,13 @@ name; an image is a study of its own and has no view.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 from neuroconcepts_ray.catalog.archive import Archive, choose_labels
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.walk import Entry, is_image, walk
+from neuroconcepts_ray.catalog.trees import Entry, Tree, is_image
 from neuroconcepts_ray.errors import ConfigError
 
 SPLITS = {
@@ -28,7 +27,12 @@ SPLITS = {
 }
 
 
-def scan(config: CatalogConfig, root: Path, key: HashKey) -> Archive:
+def scan(
+    config: CatalogConfig,
+    root: Tree,
+    reports: Tree | None,  # noqa: ARG001 - every adapter is called alike
+    key: HashKey,
+) -> Archive:
     """Look at a tree of classes once.
 
     Files that are no images, or do not lie in a class, are left out and counted as ``junk``; images of classes that
@@ -37,7 +41,8 @@ def scan(config: CatalogConfig, root: Path, key: HashKey) -> Archive:
 
     Args:
         config: Labels, positive, group_pattern, views.
-        root: The archive's folder.
+        root: The archive's tree.
+        reports: Unused.
         key: Keys the image ids.
 
     Raises:
@@ -45,7 +50,7 @@ def scan(config: CatalogConfig, root: Path, key: HashKey) -> Archive:
     """
     left_out = {"junk": 0, "class": 0, "view": 0}
     rows: list[tuple[Entry, str, str]] = []
-    for entry in walk(root):
+    for entry in root.walk():
         place = _place(entry.key) if is_image(entry.key) else None
         if place is None:
             left_out["junk"] += 1

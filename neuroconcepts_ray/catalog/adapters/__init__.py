@@ -1,0 +1,63 @@
+"""THE table of adapters: what each archive's layout is called, which module reads it, which config fields are its own.
+
+Nothing heavy is imported here: an adapter's module is loaded when it is asked for.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuroconcepts_ray.catalog.archive import Archive
+    from neuroconcepts_ray.catalog.config import CatalogConfig
+    from neuroconcepts_ray.catalog.keys import HashKey
+    from neuroconcepts_ray.catalog.trees import Tree
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A layout of archives.
+
+    Attributes:
+        name: As ``catalog.adapter`` says it.
+        does: The layout in one line.
+        fields: Fields of :class:`~neuroconcepts_ray.catalog.config.CatalogConfig` that only some adapters take and
+            this one does.
+    """
+
+    name: str
+    does: str
+    fields: frozenset[str] = frozenset()
+
+    def scan(self, config: "CatalogConfig", root: "Tree", reports: "Tree | None", key: "HashKey") -> "Archive":
+        """Look at an archive of this layout once.
+
+        Args:
+            config: Labels, views, and the adapter's own fields.
+            root: The archive.
+            reports: The reports' tree, where the config names one.
+            key: Keys the hashes of identifiers that may carry patients.
+
+        Raises:
+            InputError: The archive is damaged or contradicts itself.
+            ConfigError: Labels or fields that do not fit the archive.
+        """
+        module = importlib.import_module(f"{__name__}.{self.name.replace('-', '_')}")
+        scan: Callable[..., Archive] = module.scan
+        return scan(config, root, reports, key)
+
+
+TABLE: tuple[Adapter, ...] = (
+    Adapter(
+        "mimic-cxr-jpg",
+        "MIMIC-CXR-JPG 2.x: files/pXX/pSUBJECT/sSTUDY/ID.jpg with its csv.gz tables.",
+        frozenset({"reports", "labeller"}),
+    ),
+    Adapter("folder", "One folder a class: [SPLIT/]CLASS/ID.ext.", frozenset({"positive", "group_pattern"})),
+)
+
+
+def adapter(name: str) -> Adapter:
+    """The adapter of that name; KeyError where there is none."""
+    return {entry.name: entry for entry in TABLE}[name]
