@@ -1,0 +1,258 @@
+"""The contract of a store on a real S3 server, also through a network that misbehaves; and what only S3 does wrong."""
+
+import os
+import pickle
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
+from neuroconcepts_ray.lake import client as s3_client
+from neuroconcepts_ray.lake import s3 as s3_store
+from neuroconcepts_ray.lake.commit import commit
+from neuroconcepts_ray.lake.refs import Ref
+from neuroconcepts_ray.lake.remote import arrow, filesystem
+from neuroconcepts_ray.lake.s3 import S3Store
+from neuroconcepts_ray.lake.store import open_store
+from tests.contract.store import StoreContract
+from tests.faultproxy import Fault, FaultProxy, Request, no_faults, shares
+from tests.weed import BUCKET, Weed
+
+
+@pytest.fixture
+def at(weed: Weed) -> Any:
+    """A fresh place: a function from an endpoint and further options to its URI."""
+    prefix = uuid.uuid4().hex
+
+    def uri(endpoint: str = weed.endpoint, **options: str) -> str:
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"s3://{BUCKET}/{prefix}?endpoint={endpoint}" + (f"&{query}" if query else "")
+
+    return uri
+
+
+@pytest.fixture(scope="module")
+def one_proxy(weed: Weed) -> Iterator[FaultProxy]:
+    with FaultProxy("127.0.0.1", weed.port) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(one_proxy: FaultProxy) -> Iterator[FaultProxy]:
+    """The module's proxy as new; one, because a client is made for each endpoint."""
+    one_proxy.requests.clear()
+    one_proxy.faults.clear()
+    yield one_proxy
+    one_proxy.plan = no_faults
+
+
+class OnWeed(StoreContract):
+    commits = int(os.environ.get("S3_COMMITS", "2"))  # SeaweedFS takes a second over a PUT that two want at once
+
+    @pytest.fixture(autouse=True)
+    def _behind(self, weed: Weed) -> None:
+        self.behind = weed.behind
+
+    def _key(self, store: S3Store, key: str) -> str:
+        return store._prefix + key
+
+    def peek(self, store: S3Store, key: str) -> bytes | None:
+        try:
+            found: bytes = self.behind.get_object(Bucket=BUCKET, Key=self._key(store, key))["Body"].read()
+        except self.behind.exceptions.NoSuchKey:
+            return None
+        return found
+
+    def plant(self, store: S3Store, key: str, data: bytes) -> None:
+        self.behind.put_object(Bucket=BUCKET, Key=self._key(store, key), Body=data)
+
+
+class TestS3Store(OnWeed):
+    @pytest.fixture
+    def store(self, at: Any) -> S3Store:
+        return S3Store(at())
+
+
+class TestS3StoreThroughFaults(OnWeed):
+    """14 % of requests answered 503, 14 % cut before and 4 % after they were done, 5 % of bodies cut, and 409s."""
+
+    @pytest.fixture
+    def store(self, at: Any, proxy: FaultProxy) -> S3Store:
+        faults: dict[Fault, float] = {"busy": 0.14, "reset": 0.14, "drop": 0.04, "truncate": 0.05, "conflict": 0.05}
+        proxy.plan = shares(1, faults)
+        return S3Store(at(proxy.endpoint))
+
+
+def only(method: str, fault: Fault, times: int = 10**9) -> Any:
+    """A plan: this fault for the first requests of this method."""
+    left = [times]
+
+    def plan(request: Request) -> Fault | None:
+        if request.method == method and left[0]:
+            left[0] -= 1
+            return fault
+        return None
+
+    return plan
+
+
+def test_a_commit_whose_answer_is_lost_is_told_as_done_and_there_is_one_version(at: Any, proxy: FaultProxy) -> None:
+    store = open_store(at(proxy.endpoint))
+    store.create("warm/up.json", b"1")
+    proxy.plan = only("PUT", "drop", times=1)
+    winner, mine = commit(store, "refs/main/1.json", Ref(kind="codes", recipe="r", artifact="a"))
+    assert proxy.faults["drop"] == 1
+    assert mine
+    assert winner.artifact == "a"
+    assert list(store.list("refs/main")) == ["refs/main/1.json"]
+
+
+def test_a_body_that_breaks_off_is_read_again_until_it_is_whole(at: Any, proxy: FaultProxy) -> None:
+    store = open_store(at(proxy.endpoint))
+    data = bytes(range(256)) * 4000
+    store.write("a/b.bin", data)
+    proxy.plan = only("GET", "truncate", times=3)
+    assert store.read("a/b.bin") == data
+    assert proxy.faults["truncate"] == 3
+
+
+def test_a_conflict_is_tried_again(at: Any, proxy: FaultProxy) -> None:
+    store = open_store(at(proxy.endpoint))
+    store.create("warm/up.json", b"1")
+    proxy.plan = only("PUT", "conflict", times=2)
+    store.create("refs/x/1.json", b"1")
+    assert proxy.faults["conflict"] == 2
+    assert store.read("refs/x/1.json") == b"1"
+
+
+def test_a_store_that_overwrites_is_refused_before_anything_is_committed(
+    at: Any, weed: Weed, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overwrite(request: Request) -> None:
+        # The header is signed, so it cannot be taken off: what stood there is taken away instead.
+        if request.method == "PUT":
+            weed.behind.delete_object(Bucket=BUCKET, Key=request.path.removeprefix(f"/{BUCKET}/"))
+
+    monkeypatch.setattr(s3_store, "_proven", set())
+    proxy.plan = overwrite
+    store = open_store(at(proxy.endpoint))
+    with pytest.raises(ConfigError, match="overwrites where it should refuse"):
+        commit(store, "refs/main/1.json", Ref(kind="codes", recipe="r", artifact="a"))
+    assert list(store.list("refs")) == []
+    assert list(store.list("probe")) == []
+
+
+def test_the_probe_is_made_once_a_process_and_leaves_nothing(
+    at: Any, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_store, "_proven", set())
+    first, second = open_store(at(proxy.endpoint)), open_store(at(proxy.endpoint))
+    first.create("a/1.json", b"1")
+    second.create("a/2.json", b"1")
+    assert sum("/probe/" in request.path for request in proxy.requests) == 3  # two PUTs and a DELETE
+    assert list(first.list("probe")) == []
+
+
+def test_what_never_passes_ends_after_a_bounded_number_of_tries(
+    at: Any, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_client.S3, "retries", 3)
+    store = open_store(at(proxy.endpoint))
+    store.write("a/b.bin", b"12345678")
+    for fault, says in (("busy", "503 SlowDown"), ("reset", "ClientError|ConnectionClosed"), ("truncate", "Payload")):
+        proxy.requests.clear()
+        proxy.plan = only("GET", fault)  # type: ignore[arg-type]
+        with pytest.raises(EnvironmentFault, match=says) as caught:
+            store.read("a/b.bin")
+        assert "a/b.bin" in caught.value.message
+        assert "same command again" in caught.value.message
+        assert len(proxy.requests) == 3
+
+
+def test_an_endpoint_that_is_down_is_named_as_such(at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_client.S3, "retries", 2)
+    with pytest.raises(EnvironmentFault, match="the store cannot be reached"):
+        open_store(at("http://127.0.0.1:1")).read("a/b.bin")
+
+
+def test_a_wrong_secret_names_the_variables_to_check_and_no_value(at: Any, proxy: FaultProxy, tmp_path: Any) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile wrong]\naws_access_key_id = nobody\naws_secret_access_key = wrong-secret-value\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CONFIG_FILE", str(config))
+        with pytest.raises(EnvironmentFault, match="does not know these credentials") as caught:
+            open_store(at(proxy.endpoint, profile="wrong")).read("a/b.bin")
+        with pytest.raises(ConfigError, match="profile"):
+            open_store(at(profile="absent")).read("a/b.bin")
+    assert "AWS_SECRET_ACCESS_KEY" in caught.value.message
+    assert "wrong-secret-value" not in caught.value.message
+    assert len(proxy.requests) == 1
+
+
+def test_a_bucket_that_is_not_there_is_a_matter_of_configuration(weed: Weed) -> None:
+    store = open_store(f"s3://nobodys-bucket/lake?endpoint={weed.endpoint}")
+    for verb in (store.read, lambda key: store.write(key, b"1"), lambda key: store.create(key, b"1")):
+        with pytest.raises(ConfigError, match=r"the bucket does not exist.*nobodys-bucket"):
+            verb("a/b.json")
+
+
+def test_writes_ask_for_the_key_and_reads_accept_the_bill(at: Any, proxy: FaultProxy) -> None:
+    store = open_store(at(proxy.endpoint, kms_key="alias/lake", requester_pays="true"))
+    # This server has no KMS: what counts is what it was asked.
+    with pytest.raises((EnvironmentFault, ConfigError)):
+        store.write("a/b.bin", b"1")
+    (put,) = (request for request in proxy.requests if request.method == "PUT")
+    assert put.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert put.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/lake"
+    with pytest.raises(FileNotFoundError):
+        store.read("a/b.bin")
+    list(store.list("a"))
+    for request in proxy.requests:
+        assert request.headers["x-amz-request-payer"] == "requester"
+
+
+def test_the_file_system_travels_without_secrets_and_is_one_a_process(at: Any) -> None:
+    fs, _ = filesystem(at())
+    sent = pickle.dumps(fs)
+    assert b"secret" not in sent.lower()
+    assert b"access" not in sent.lower()
+    assert pickle.loads(sent) is fs  # noqa: S301 - of ours
+
+
+def test_arrow_writes_and_reads_through_the_same_client(at: Any) -> None:
+    fs, path = arrow(at())
+    fs.create_dir(f"{path}/training")
+    with fs.open_output_stream(f"{path}/training/state.json") as stream:
+        stream.write(b"{}")
+    assert open_store(at()).read("training/state.json") == b"{}"
+    fs.delete_dir(f"{path}/training")
+    assert list(open_store(at()).list("training")) == []
+
+
+def test_a_large_write_goes_in_parts_and_survives_a_lost_last_answer(
+    at: Any, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = S3Store(at(proxy.endpoint))
+    data = bytes(range(256)) * (6 * 4096 * 4)  # 24 MiB
+    whole = s3_client.S3._pipe_file
+    monkeypatch.setattr(s3_client.S3, "pipe_file", lambda fs, path, data: sync_pipe(fs, whole, path, data))
+    done = [0]
+
+    def plan(request: Request) -> Fault | None:
+        if request.method == "POST" and "uploadId" in request.target and not done[0]:
+            done[0] += 1
+            return "drop"
+        return None
+
+    proxy.plan = plan
+    store.write("a/b.bin", data)
+    assert done == [1]
+    assert store.read("a/b.bin") == data
+
+
+def sync_pipe(fs: Any, method: Any, path: str, data: bytes) -> None:
+    from fsspec.asyn import sync
+
+    sync(fs.loop, method, fs, path, data, 8 * 2**20)
