@@ -1,4 +1,4 @@
-"""The whole chain with images, reports, lake and PHI root on a real S3 server, also through a network that misbehaves."""
+"""The whole chain with images, reports, lake and PHI root on a real S3 server, calm and through a bad network."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -89,7 +89,7 @@ def _has_password(url: str) -> bool:
 
 def _parse_s3(rest: str) -> Remote:
     path, _, query = rest.partition("?")
-    bucket, _, prefix = path.strip("/").partition("/")
+    bucket, _, prefix = path.rstrip("/").partition("/")
     if "@" in bucket or ":" in bucket:
         raise ConfigError("an s3:// URI holds a user or password", remedy=_NO_SECRETS)
     if not _BUCKET.match(bucket):
