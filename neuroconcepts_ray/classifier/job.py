@@ -1,7 +1,6 @@
 """This stage on Ray: train (or take brought weights), score on role select, commit the classifier."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from neuroconcepts_ray.classifier.train import Films, fit, gather_json, score_on
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
-from neuroconcepts_ray.distributed.train import Save, State, World, train
+from neuroconcepts_ray.distributed.train import Save, State, World, forget, train
 from neuroconcepts_ray.errors import ConfigError, DigestError, InputError, NeuroconceptsError, from_fields
 from neuroconcepts_ray.lake.assemble import check_bad_fraction
 from neuroconcepts_ray.lake.lake import Lake
@@ -204,7 +203,7 @@ def run(
         "max_bad_fraction": compute.max_bad_fraction,
     }
     fit_images = int((catalog.roles == "fit").sum())
-    folder = f"{lake.store.uri.removeprefix('file://')}/training"
+    folder = lake.training
     if weights is not None:
         state = _score(spec)
     else:
@@ -250,6 +249,5 @@ def run(
         facts=json.loads(json.dumps(facts)),
         profile=state.meta["profile"],
     )
-    # What counts is committed; checkpoints of a finished run are only weight.
-    shutil.rmtree(Path(folder) / mine.artifact, ignore_errors=True)
+    forget(folder, mine.artifact)
     return {"classifier": manifest}
