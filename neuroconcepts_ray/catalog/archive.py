@@ -1,5 +1,6 @@
 """What an adapter finds in an archive: one entry per image, and labels as the archive has them."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,6 +14,11 @@ from neuroconcepts_ray.errors import ConfigError, InputError
 
 PRESENT, ABSENT, UNCERTAIN, BLANK, UNLABELLED = 1, 0, -1, -2, -3
 """Labels as the archive has them; UNLABELLED: the labeller never saw the study."""
+
+Task = Literal["multilabel", "multiclass", "binary"]
+
+LABEL_KINDS = {"present": PRESENT, "absent": ABSENT, "uncertain": UNCERTAIN, "blank": BLANK, "unlabelled": UNLABELLED}
+"""The codes by their names."""
 
 
 @dataclass
@@ -36,7 +42,7 @@ class Archive:
     """
 
     labels: list[str]
-    task: Literal["multilabel", "multiclass", "binary"]
+    task: Task
     left_out: dict[str, int]
     raw: Int8[np.ndarray, "n l"]
     image_ids: list[str] = field(default_factory=list)
@@ -74,7 +80,6 @@ class Archive:
         shared = len(pairs) - len(set(self.study_ids))
         if shared:
             raise InputError("studies belong to more than one patient", value=shared, limit=0)
-
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all images but some, from every list alike; reports of studies without an image go too."""
@@ -121,11 +126,19 @@ def apply_policy(
 
 def label_counts(labels: Sequence[str], raw: Int8[np.ndarray, "n l"]) -> dict[str, dict[str, int]]:
     """Images by label and by what the archive says of it, before any policy."""
-    kinds = {"present": PRESENT, "absent": ABSENT, "uncertain": UNCERTAIN, "blank": BLANK, "unlabelled": UNLABELLED}
     return {
-        label: {kind: int((raw[:, column] == code).sum()) for kind, code in kinds.items()}
+        label: {kind: int((raw[:, column] == code).sum()) for kind, code in LABEL_KINDS.items()}
         for column, label in enumerate(labels)
     }
+
+
+def summary(values: Sequence[Any]) -> dict[str, Any]:
+    """What a further column holds: range of its numbers or images by word, and for how many images nothing is known."""
+    known = [value for value in values if value is not None]
+    found: dict[str, Any] = {"unknown": len(values) - len(known)}
+    if known and not any(isinstance(value, str) for value in known):
+        return found | {"least": float(min(known)), "most": float(max(known))}
+    return found | {"words": dict(sorted(Counter(map(str, known)).items()))}
 
 
 def choose_labels(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
@@ -150,7 +163,9 @@ def no_view_is_wanted(config: CatalogConfig) -> bool:
     return bool(config.views) and "" not in config.views
 
 
-def one_hot(found: Sequence[str], classes: Sequence[str], positive: str | None) -> tuple[list[str], str, np.ndarray]:
+def one_hot(
+    found: Sequence[str], classes: Sequence[str], positive: str | None
+) -> tuple[list[str], Task, Int8[np.ndarray, "n l"]]:
     """Labels, task and codes of images that each have one class.
 
     Args:

@@ -52,7 +52,9 @@ class CsvMapping(StrictModel):
             if name in RESERVED or name.startswith("label:") or not name:
                 raise ValueError(f"columns: the name {name!r} is taken; choose another")
             if column in (self.patient, self.study, self.image, self.report, self.report_file):
-                raise ValueError(f"columns: {column!r} may tell who a patient is, and these columns are shown everywhere")
+                raise ValueError(
+                    f"columns: {column!r} may tell who a patient is, and these columns are shown everywhere"
+                )
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: one stands there twice")
         return self

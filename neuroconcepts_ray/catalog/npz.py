@@ -44,7 +44,9 @@ def _value(archive: zipfile.ZipFile, member: str) -> float | str:
         # What the directory says of its size may be a lie.
         raw = io.BytesIO(stream.read(MOST_BYTES + 1))
     version = np.lib.format.read_magic(raw)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
+        version
+    )
     if read_header is None:
         raise InputError("a member of an npz file has another format", where=member)
     shape, _, dtype = read_header(raw, max_header_size=LONGEST_HEADER)

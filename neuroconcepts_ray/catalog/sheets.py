@@ -48,7 +48,9 @@ def read_in(tree: Tree, key: str, field: str) -> bytes:
     except FileNotFoundError:
         raise ConfigError("there is no such file", where=field, remedy=f"Set {field} to a file that is there") from None
     except OSError as error:
-        raise EnvironmentFault(f"a table cannot be read: {error.strerror or type(error).__name__}", where=field) from None
+        raise EnvironmentFault(
+            f"a table cannot be read: {error.strerror or type(error).__name__}", where=field
+        ) from None
 
 
 def read_sheet(data: bytes, where: str, separator: str = ",") -> pa.Table:
@@ -95,9 +97,7 @@ def column(sheet: pa.Table, name: str, field: str) -> list[str]:
         ConfigError: The table has no such column; those there are named.
     """
     if name not in sheet.column_names:
-        raise ConfigError(
-            "the table has no such column", value=name, limit=", ".join(sheet.column_names), where=field
-        )
+        raise ConfigError("the table has no such column", value=name, limit=", ".join(sheet.column_names), where=field)
     return [value.strip() for value in sheet[name].to_pylist()]
 
 

@@ -9,7 +9,7 @@ from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig
 from neuroconcepts_ray.catalog.sheets import column, read_beside, read_sheet
 from neuroconcepts_ray.errors import ConfigError, InputError
 
-_PARTS = {
+_PARTS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "validate": ("val", "valid", "validate", "validation", "dev"),
     "test": ("test", "testing"),
@@ -30,7 +30,7 @@ _FIELD = "catalog.split_file"
 
 
 def part_of(word: str) -> str | None:
-    """A part by any of its usual words, in any case: train, validate, test or one of the five roles; None for others."""
+    """A part by any of its usual words: train, validate, test or one of the five roles; None for other words."""
     return _PART_OF.get(word.strip().lower())
 
 
@@ -64,7 +64,7 @@ def read_split(data: bytes, by: str = "") -> Split:
         raise InputError(
             "the split file is a pickle, which could run whatever its maker wished",
             where=_FIELD,
-            remedy="Have someone who trusts it write it as JSON: json.dump({'train': pickle.load(…), 'val': …, 'test': …})",
+            remedy="Have someone who trusts its maker write it as JSON: {part: [id, …]} or {part: {class: [id, …]}}",
         )
     if data.lstrip()[:1] == b"{":
         pairs, found = list(_from_json(data, by)), by
@@ -126,7 +126,7 @@ def use_split(archive: Archive, config: CatalogConfig) -> dict[str, int | str]:
         What the ids are, how many there are, and how many of them the archive does not have.
 
     Raises:
-        InputError: No id is the archive's, or an id fits several images.
+        InputError: No id is the archive's, or an id fits images of several studies.
         ConfigError: There is no such file.
     """
     if config.split_file is None:
@@ -134,7 +134,15 @@ def use_split(archive: Archive, config: CatalogConfig) -> dict[str, int | str]:
     split = read_split(read_beside(config.split_file, _FIELD), config.split_by or "")
     ways = {"image": _by_image, "study": _by_study, "patient": _by_patient}
     tried = {kind: ways[kind](archive, split.part) for kind in ([split.by] if split.by else ways)}
-    by, (parts, used) = max(tried.items(), key=lambda item: len(item[1][1]))
+    by, (parts, used, vague) = max(tried.items(), key=lambda item: len(item[1][1]))
+    if vague:
+        raise InputError(
+            "ids of the split file fit images of several studies",
+            value=vague,
+            limit=0,
+            where=_FIELD,
+            remedy="Give paths relative to catalog.root",
+        )
     if not used:
         raise InputError(
             "no id of the split file is the archive's",
@@ -148,11 +156,12 @@ def use_split(archive: Archive, config: CatalogConfig) -> dict[str, int | str]:
     return {"by": by, "ids": len(split.part), "not_in_archive": len(split.part) - len(used)}
 
 
-_Found = tuple[list[str], set[str]]
+_Found = tuple[list[str], set[str], int]
+"""The part of each image, the ids that were used, and how many fit images of several studies."""
 
 
 def _by_image(archive: Archive, part: dict[str, str]) -> _Found:
-    """The part of each image, and the ids that were used; an image is known by id, alias, path, file name or stem."""
+    """An image is known by its id, alias, path, file name or the stem of that."""
     names: dict[str, set[int]] = {}
     for row, (image_id, file) in enumerate(zip(archive.image_ids, archive.files, strict=True)):
         base = file.key.rpartition("/")[2]
@@ -163,22 +172,12 @@ def _by_image(archive: Archive, part: dict[str, str]) -> _Found:
         base = name.rpartition("/")[2]
         rows = next((names[one] for one in (name, base, base.rpartition(".")[0]) if one in names), set())
         # Several images of one record, as IU X-Ray has them, are meant together; several folders' 0.png are not.
-        if len({archive.study_ids[row] for row in rows}) > 1:
-            vague += 1
-            continue
+        vague += len({archive.study_ids[row] for row in rows}) > 1
         if rows:
             used.add(name)
         for row in rows:
             parts[row] = word
-    if vague and not used:
-        raise InputError(
-            "ids of the split file fit several images",
-            value=vague,
-            limit=0,
-            where=_FIELD,
-            remedy="Give paths relative to catalog.root",
-        )
-    return parts, used
+    return parts, used, vague
 
 
 def _by_study(archive: Archive, part: dict[str, str]) -> _Found:
@@ -194,4 +193,4 @@ def _by(names: list[str], letter: str, part: dict[str, str]) -> _Found:
     known = set(names)
     plain = {(one if one in known else one.removeprefix(letter)): one for one in part}
     used = {one for name, one in plain.items() if name in known}
-    return [part[plain[name]] if name in plain else "" for name in names], used
+    return [part[plain[name]] if name in plain else "" for name in names], used, 0

@@ -73,7 +73,9 @@ TABLE: tuple[Adapter, ...] = (
         "Harvard-FairVLMed: Training|Validation|Test/data_XXXXX.npz with its tables.",
         frozenset({"notes"}),
     ),
-    Adapter("csv", "Any table that names image files; its columns are mapped.", frozenset({"csv", "positive", "reports"})),
+    Adapter(
+        "csv", "Any table that names image files; its columns are mapped.", frozenset({"csv", "positive", "reports"})
+    ),
 )
 
 

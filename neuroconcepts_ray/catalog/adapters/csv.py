@@ -155,9 +155,7 @@ def _label(archive: Archive, rows: _Rows, config: CatalogConfig, classes: list[s
     if config.positive is not None:
         raise ConfigError("a positive class needs csv.class_column", where="catalog.positive")
     archive.labels = choose_labels(config.labels, rows.mapping.labels)
-    codes = [
-        label_codes(rows.named(name, "catalog.csv.labels"), name, "catalog.csv.labels") for name in archive.labels
-    ]
+    codes = [label_codes(rows.named(name, "catalog.csv.labels"), name, "catalog.csv.labels") for name in archive.labels]
     if codes:
         archive.raw = np.stack(codes, axis=1)
     if len(codes) == 1:

@@ -126,7 +126,12 @@ def scan(
         "age": [number(row.get("age", "")) for row in rows],
         **{
             shown: shown_values([row.get(name, "").lower() for row in rows], name, _SUMMARY)
-            for name, shown in (("gender", "sex"), ("race", "race"), ("ethnicity", "ethnicity"), ("language", "language"))
+            for name, shown in (
+                ("gender", "sex"),
+                ("race", "race"),
+                ("ethnicity", "ethnicity"),
+                ("language", "language"),
+            )
         },
     }
     codes = {"yes": PRESENT, "1": PRESENT, "1.0": PRESENT, "no": ABSENT, "0": ABSENT, "0.0": ABSENT}

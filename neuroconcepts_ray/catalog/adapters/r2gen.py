@@ -1,6 +1,7 @@
 """Adapter ``r2gen``: the archives that report generation is trained on, as R2Gen lays them out.
 
-    annotation.json    {"train": [{"id", "report", "image_path": [path, …] [, "study_id", "subject_id"]}, …], "val", "test"}
+    annotation.json    {"train": [record, …], "val": […], "test": […]}, a record being
+                       {"id", "report", "image_path": [path, …] [, "study_id", "subject_id"]}
     images/<path>      the paths of image_path
 
 IU X-Ray has a record a study (its images are two views) and no patients: the group is the study. MIMIC-CXR has a
@@ -31,7 +32,13 @@ from neuroconcepts_ray.errors import ConfigError, InputError
 PARTS = {"train": "train", "val": "validate", "test": "test"}
 
 PUBLISHED = {
-    "study": {"images": 5_910, "studies": 2_955, "images of train": 4_138, "images of validate": 592, "images of test": 1_180},
+    "study": {
+        "images": 5_910,
+        "studies": 2_955,
+        "images of train": 4_138,
+        "images of validate": 592,
+        "images of test": 1_180,
+    },
     "patient": {"images of validate": 2_130, "images of test": 3_858},
 }
 """By what a group is: of the study, IU X-Ray's; of the patient, MIMIC-CXR's."""
@@ -152,7 +159,10 @@ def _labels(config: CatalogConfig, uri: str, images: list[_Image]) -> tuple[list
     by = next((name for name in IDS if name in sheet.column_names), None)
     if by is None:
         raise ConfigError(
-            "the labels' table has no column of ids", value=", ".join(sheet.column_names), limit=" or ".join(IDS), where=where
+            "the labels' table has no column of ids",
+            value=", ".join(sheet.column_names),
+            limit=" or ".join(IDS),
+            where=where,
         )
     labels = choose_labels(config.labels, [name for name in sheet.column_names if name not in (*IDS, *_NO_LABELS)])
     known = column(sheet, by, where)
