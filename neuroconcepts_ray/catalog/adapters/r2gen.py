@@ -25,7 +25,7 @@ from neuroconcepts_ray.catalog.archive import (
 )
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.sheets import column, label_codes, read_beside, read_in, read_sheet
+from neuroconcepts_ray.catalog.sheets import column, headings, label_codes, read_beside, read_in, read_sheet
 from neuroconcepts_ray.catalog.trees import Entry, Tree, is_image
 from neuroconcepts_ray.errors import ConfigError, InputError
 
@@ -160,7 +160,7 @@ def _labels(config: CatalogConfig, uri: str, images: list[_Image]) -> tuple[list
     if by is None:
         raise ConfigError(
             "the labels' table has no column of ids",
-            value=", ".join(sheet.column_names),
+            value=headings(sheet),
             limit=" or ".join(IDS),
             where=where,
         )
