@@ -109,9 +109,7 @@ def caveats(facts: Mapping[str, Any]) -> list[str]:
         said.append(f"Uncertain labels {uncertain}; blank ones {blank}.")
     by = facts.get("grouped_by", "patient")
     if by not in ("patient", "file"):
-        said.append(
-            f"No patients are known: a group is one {by}, so two of one patient may be on both sides."
-        )
+        said.append(f"No patients are known: a group is one {by}, so two of one patient may be on both sides.")
     torn = facts.get("torn", {}).get("groups", 0)
     if torn:
         moved = ", ".join(f"{count} from {part}" for part, count in facts["torn"]["moved"].items())

@@ -80,7 +80,18 @@ def subject(number: int, **values: Any) -> dict[str, Any]:
     } | values
 
 
-FAIR_COLUMNS = ("filename", "age", "gender", "race", "ethnicity", "language", "maritalstatus", "note", "glaucoma", "use")
+FAIR_COLUMNS = (
+    "filename",
+    "age",
+    "gender",
+    "race",
+    "ethnicity",
+    "language",
+    "maritalstatus",
+    "note",
+    "glaucoma",
+    "use",
+)
 
 
 def fair(root: Path, subjects: int = 20) -> Path:
@@ -129,7 +140,9 @@ def iu(studies: int = 12) -> dict[str, list[dict[str, Any]]]:
         name = f"CXR{number}_IM-{number:04d}"
         part = "train" if number % 4 < 2 else "val" if number % 4 == 2 else "test"
         paths = [f"{name}/0.png", f"{name}/1.png"]
-        parts[part].append({"id": name, "report": f"the heart is normal . {number}", "image_path": paths, "split": part})
+        parts[part].append(
+            {"id": name, "report": f"the heart is normal . {number}", "image_path": paths, "split": part}
+        )
     return parts
 
 

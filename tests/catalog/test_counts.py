@@ -1,4 +1,4 @@
-"""What is told after cataloguing: counts that add up, labels as the archive has them, and how far it is the published."""
+"""What is told after cataloguing: labels as the archive has them, columns, and counts beside those published."""
 
 import io
 from pathlib import Path

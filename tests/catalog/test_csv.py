@@ -67,9 +67,7 @@ def root(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def config(root: Path, mapping: dict[str, Any] | None = None, /, **fields: object) -> CatalogConfig:
-    return validate(
-        CatalogConfig, {"root": str(root), "adapter": "csv", "csv": MAPPING | (mapping or {}), **fields}
-    )
+    return validate(CatalogConfig, {"root": str(root), "adapter": "csv", "csv": MAPPING | (mapping or {}), **fields})
 
 
 def test_every_row_is_an_image_with_all_that_is_mapped(root: Path, run: Run, lake: Lake) -> None:
@@ -178,9 +176,7 @@ def test_a_label_or_column_that_is_not_there_is_named(root: Path, run: Run) -> N
         run(config(root, {"columns": {"site": "Site"}}))
 
 
-def test_values_that_do_not_fit_are_counted_and_never_quoted(
-    root: Path, run: Run, rows: list[dict[str, Any]]
-) -> None:
+def test_values_that_do_not_fit_are_counted_and_never_quoted(root: Path, run: Run, rows: list[dict[str, Any]]) -> None:
     def refused(change: dict[str, Any], match: str, mapping: dict[str, Any] | None = None) -> None:
         table(root / "films.csv", COLUMNS, [rows[0] | change, *rows[1:]])
         with pytest.raises(InputError, match=match) as caught:

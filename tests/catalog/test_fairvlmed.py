@@ -92,7 +92,9 @@ HOSTILE = {
     "pickle": npz(age=np.array([{"a": 1}], dtype=object)),
     "claims 8 TB": member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }\n", bytes(8)),
     "a bomb": member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000,), }\n", bytes(8 * MOST_BYTES)),
-    "a long header": member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (), }" + b" " * 60000 + b"\n", bytes(8)),
+    "a long header": member(
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (), }" + b" " * 60000 + b"\n", bytes(8)
+    ),
     "code for a header": member(b"__import__('os').system('true')\n", bytes(8)),
     "empty": member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }\n"),
     "no npy": b"PK\x03\x04",
@@ -103,5 +105,5 @@ HOSTILE = {
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_npz_is_refused(data: bytes) -> None:
-    with pytest.raises(InputError, match="npz|npy"):
+    with pytest.raises(InputError, match=r"npz|npy"):
         read_values(data, ["age"])

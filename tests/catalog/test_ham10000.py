@@ -102,7 +102,7 @@ def test_a_published_split_is_refused_with_what_to_set(tmp_path: Path) -> None:
 def test_without_metadata_or_with_a_column_less_it_is_clear_what_is_missing(tmp_path: Path, run: Run) -> None:
     root = ham(tmp_path / "ham", ham_rows())
     table(root / "HAM10000_metadata.csv", HAM_COLUMNS[:-1], ham_rows())
-    with pytest.raises(ConfigError, match="localization.*allowed: lesion_id, image_id"):
+    with pytest.raises(ConfigError, match=r"localization.*allowed: lesion_id, image_id"):
         run(config(root))
     (root / "HAM10000_metadata.csv").unlink()
     with pytest.raises(ConfigError, match="exactly one HAM10000_metadata"):

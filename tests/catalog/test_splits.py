@@ -48,7 +48,9 @@ def test_csv_and_both_forms_of_json_say_the_same(tmp_path: Path, run: Run, lake:
     # By class, and by file names in folders.
     by_class = {part: {"nv": [f"x/{i}.jpg" for i in ids[::2]], "rest": ids[1::2]} for part, ids in lists.items()}
     (tmp_path / "c.json").write_text(json.dumps(by_class))
-    made = [run(ham_config(root, split="file", split_file=str(tmp_path / name))) for name in ("a.csv", "b.json", "c.json")]
+    made = [
+        run(ham_config(root, split="file", split_file=str(tmp_path / name))) for name in ("a.csv", "b.json", "c.json")
+    ]
     for manifest in made:
         check(lake, manifest, parts)
         assert manifest.facts["split_file"] == {"by": "image", "ids": len(parts), "not_in_archive": 0}
@@ -130,13 +132,16 @@ def test_patients_studies_and_r2gens_own_annotation_split_another_archive(
 
 
 def test_names_of_exported_fundus_images_fit_their_npz(tmp_path: Path, run: Run) -> None:
-    lists = {"train": {"yes": [f"Training/slo_fundus_{n:05d}.jpg" for n in range(12)]}, "test": {"no": ["slo_fundus_00019.jpg"]}}
+    lists = {
+        "train": {"yes": [f"Training/slo_fundus_{n:05d}.jpg" for n in range(12)]},
+        "test": {"no": ["slo_fundus_00019.jpg"]},
+    }
     (tmp_path / "split.json").write_text(json.dumps(lists))
     facts = run(fair_config(fair(tmp_path / "fair"), split="file", split_file=str(tmp_path / "split.json"))).facts
     assert (facts["images"], facts["left_out"]["split"], facts["parts"]) == (13, 7, {"test": 1, "train": 12})
 
 
-def test_a_file_of_no_known_form_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_no_known_form_is_refused() -> None:
     for data, match in (
         (pickle.dumps({"train": ["a"]}), "pickle.*JSON"),
         (b'{"train": "a"}', "damaged"),
