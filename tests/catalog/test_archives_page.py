@@ -26,8 +26,8 @@ CONFIGS = [
 def folder(root: Path) -> Path:
     for part in ("train", "val", "test"):
         for number in range(10, 18):
-            put(root / part / "odd" / f"person{ord(part[0])}{number}_1.jpg", film(number))
-            put(root / part / "even" / f"person{ord(part[0])}{number}_2.jpg", film(number + 1))
+            put(root / part / "odd" / f"person{ord(part[1])}{number}_1.jpg", film(number))
+            put(root / part / "even" / f"person{ord(part[1])}{number}_2.jpg", film(number + 1))
     return root
 
 
