@@ -113,7 +113,7 @@ def _from_json(data: bytes, by: str) -> Iterator[tuple[str, str]]:
                     raise broken
                 for one in some:
                     yield str(one[field] if isinstance(one, dict) else one), word
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise broken from None
 
 
