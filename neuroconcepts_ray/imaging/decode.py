@@ -2,13 +2,12 @@
 
 import io
 import struct
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.imaging.undecodable import Undecodable
 
 MAX_PIXELS = 1 << 26
 """Largest image that is decoded, 8192×8192: more than any film or mammogram, and below Pillow's own alarm."""
@@ -17,32 +16,6 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PLAIN = frozenset(range(0xD0, 0xD9)) | {0x01}
-
-
-class Undecodable(InputError):
-    """Bytes that will never become an image; the cause is short and stable, and names no path.
-
-    Args:
-        cause: One of ``empty file``, ``not a JPEG or PNG``, ``truncated``, ``damaged``, ``no pixels``,
-            ``too many pixels``.
-        value: What was met, where that helps.
-        limit: The bound that was passed.
-    """
-
-    def __init__(self, cause: str, *, value: object = None, limit: object = None) -> None:
-        self.cause = cause
-        super().__init__(cause, value=value, limit=limit)
-
-    def fields(self) -> dict[str, Any]:
-        """See :meth:`NeuroconceptsError.fields`; the rooms below know this error as an InputError."""
-        return {**super().fields(), "type": InputError.__name__}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.cause, self.value, self.limit))
-
-
-def _rebuild(cause: str, value: str | None, limit: str | None) -> Undecodable:
-    return Undecodable(cause, value=value, limit=limit)
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
