@@ -27,6 +27,7 @@ class Archive:
         reports: Each study's report, by the archive's study id: its file below the reports' folder, or its text where
             it stands in a table.
         ungrouped: Images that no group_pattern matched.
+        counted: What else the adapter counted, by its name; nothing of it was left out.
         columns: Further columns of the images, such as age, sex, race, site, one value an image; None where unknown.
             No value may tell who the patient is.
         phi_columns: The same for what may: it stays below phi_root, beside the sources.
@@ -45,6 +46,7 @@ class Archive:
     published: list[str] = field(default_factory=list)
     reports: dict[str, Entry | str] = field(default_factory=dict)
     ungrouped: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
     columns: dict[str, list[Any]] = field(default_factory=dict)
     phi_columns: dict[str, list[Any]] = field(default_factory=dict)
     published_counts: dict[str, int] = field(default_factory=dict)

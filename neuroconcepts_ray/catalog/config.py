@@ -40,6 +40,40 @@ class Shares(StrictModel):
         return self
 
 
+class DdsmConfig(StrictModel):
+    """What of DeepMiner's DDSM is catalogued."""
+
+    what: Literal["images", "patches"] = "images"
+    """Whole films, or the patches that were cut from them."""
+    truth: Literal["case", "film"] = "case"
+    """images: what a film's class is. case: that of its case, as its name says (so has DeepMiner), though the other
+    breast of a cancer case shows none. film: the gravest of its own patches in the lists of labels."""
+
+
+class CbisConfig(StrictModel):
+    """What of CBIS-DDSM is catalogued."""
+
+    what: Literal["images", "patches"] = "images"
+    """Whole mammograms, or the crop of each abnormality."""
+    classes: Literal["binary", "pathology"] = "binary"
+    """binary: the one label malignant. pathology: three classes, of which an image has its gravest."""
+    validate_share: float = Field(default=0.2, ge=0, lt=1)
+    """split: published knows train and test alone; this share of the patients of train becomes validate."""
+
+
+class DicomConfig(StrictModel):
+    """Which DICOM files are catalogued, and what the label table speaks of."""
+
+    modalities: list[str] = []
+    """Modalities that are kept, such as [CR, DX]; empty: all that have pixels. "" is a file that does not say."""
+    body_parts: list[str] = []
+    """Body parts that are kept, such as [CHEST]; empty: all. "" is a file that does not say."""
+    burned_in: Literal["keep", "drop"] = "keep"
+    """What becomes of files whose header says that text is burned into the pixels; they are counted either way."""
+    labels_of: Literal["image", "study", "patient"] = "study"
+    """What labels_file's identifiers are: SOP Instance UID, Study Instance UID or Patient ID."""
+
+
 class CatalogConfig(StrictModel):
     """An archive and how it is read."""
 
@@ -71,6 +105,16 @@ class CatalogConfig(StrictModel):
     group_pattern: str | None = None
     """folder: regular expression searched in the file name; its first group that matched is the patient. Files that
     it does not match, and all files without it, are groups of their own."""
+    ddsm: DdsmConfig = DdsmConfig()
+    """ddsm: films or patches."""
+    cbis: CbisConfig = CbisConfig()
+    """cbis-ddsm: mammograms or crops."""
+    dicom: DicomConfig = DicomConfig()
+    """dicom: which files."""
+    labels_file: Annotated[str | None, PATH] = None
+    """dicom: csv of labels (1, 0, -1 or empty), one row an identifier; none if absent: no labels."""
+    labels_id: str = ""
+    """Column of labels_file that holds the identifier; the first if empty."""
     split: Literal["published", "hash"] = "published"
     """published: the archive's train gives fit and probe, validate gives select and verify, test is test. hash: every
     group by its hash, whatever the archive says."""

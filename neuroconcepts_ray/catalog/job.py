@@ -113,6 +113,7 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "policy": {"blank": config.blank, "uncertain": config.uncertain},
         "left_out": archive.left_out,
         "ungrouped": archive.ungrouped,
+        "counted": archive.counted,
         "unlabelled_studies": len({archive.study_ids[i] for i in np.flatnonzero(unlabelled)}),
         "label_counts": label_counts(archive.labels, archive.raw),
         "published_counts": archive.published_counts,

@@ -55,6 +55,15 @@ TABLE: tuple[Adapter, ...] = (
         frozenset({"reports", "labeller"}),
     ),
     Adapter("folder", "One folder a class: [SPLIT/]CLASS/ID.ext.", frozenset({"positive", "group_pattern"})),
+    Adapter("ddsm", "DeepMiner's DDSM: ddsm_raw, ddsm_patches, ddsm_masks and their lists.", frozenset({"ddsm"})),
+    Adapter(
+        "cbis-ddsm", "CBIS-DDSM: its four csv tables with TCIA's DICOM tree or Kaggle's jpeg.", frozenset({"cbis"})
+    ),
+    Adapter(
+        "dicom",
+        "A folder or DICOMweb export of DICOM files, named by their headers.",
+        frozenset({"dicom", "labels_file", "labels_id"}),
+    ),
 )
 
 
