@@ -85,7 +85,10 @@ def _look(tree: Tree, file: Entry) -> Header | None:
     if not is_dicom(data) and not looks_bare(data):
         return None
     try:
-        return Header(read_header(data), read_identity(data), _has_pixels(data) if pixels is None else pixels)
+        if pixels is None and _DEFLATED in data[:1024]:
+            found = open_dicom(data, PIXELS, pixels=True)
+            pixels = any(name in found for name in PIXELS)
+        return UNREADABLE if pixels is None else Header(read_header(data), read_identity(data), pixels)
     except Undecodable:
         return UNREADABLE
 
@@ -138,10 +141,3 @@ def _end(data: bytes) -> int | None:
     if seen:
         return seen[0]
     return 0 if stream.tell() <= len(data) else None  # a value that is skipped past the end was cut
-
-
-def _has_pixels(data: bytes) -> bool:
-    found = open_dicom(data, PIXELS, pixels=True)
-    if not any(name in found for name in PIXELS):
-        raise Undecodable("truncated")
-    return True

@@ -94,6 +94,7 @@ def scan(
     Mammograms or crops whose file is not there are left out and counted as ``missing``, files that no table speaks of
     as ``unlisted``, files that are no images as ``junk``, rows for the same crop as ``twice``, other views as
     ``view``, classes that ``config.labels`` does not list as ``class``.
+    ``counted`` tells mammograms ``published_twice``.
 
     Args:
         config: Labels, views, split, seed and the ``cbis`` section.
@@ -135,6 +136,7 @@ def scan(
         else:
             rows.append((name, film, those, gravity))
     firsts = [those[0] for _, _, those, _ in rows]
+    breasts = {(one.patient, one.view) for one in firsts}
     return Archive(
         labels=classes,
         task="binary" if config.cbis.classes == "binary" else "multiclass",
@@ -150,6 +152,7 @@ def scan(
         published=_parts(config, firsts, key),
         columns=_columns([those[:1] if patches else those for _, _, those, _ in rows], key if patches else None),
         phi_columns={"masks": [_masks(files, those) for _, _, those, _ in rows]},
+        counted={"published_twice": 0 if patches else len(firsts) - len(breasts)},
         published_counts=PUBLISHED[config.cbis.what],
     )
 

@@ -1,10 +1,10 @@
 """Adapter ``ddsm``: the digitised DDSM films and patches that DeepMiner published.
 
-    ddsm_raw/cancer_09-B_3134_1.RIGHT_MLO.LJPEG.1.jpg                      CLASS_VOLUME-SITE_CASE_1.SIDE_VIEW.LJPEG.1.jpg
-    ddsm_raw_image_lists/{train,val,test}.txt                              one name a line
-    ddsm_patches/N/<name>-x1750_y1750_w700_h700_imgfrac0.25_stridefrac0.5.jpg      or below ddsm_3class/images/N/
-    ddsm_labels/3class/{train,val,test}.txt                                images/N/<patch>.jpg and 0 | 1 | 2 a line
-    ddsm_masks/3class/{benigns,benign_without_callbacks,cancers}/<name>.png        or the lists in ddsm_3class/
+    ddsm_raw/cancer_09-B_3134_1.RIGHT_MLO.LJPEG.1.jpg    CLASS_VOLUME-SITE_CASE_1.SIDE_VIEW.LJPEG.1.jpg
+    ddsm_raw_image_lists/{train,val,test}.txt            one name a line
+    ddsm_patches/N/<film>-x1750_y1750_w700_h700_imgfrac0.25_stridefrac0.5.jpg      or below ddsm_3class/images/
+    ddsm_labels/3class/{train,val,test}.txt              N/<patch>.jpg and 0 | 1 | 2 a line; or in ddsm_3class/
+    ddsm_masks/3class/{benigns,benign_without_callbacks,cancers}/<film>.png
 
 In a patch's name x is the row and y the column. A case is a group and a study.
 """
@@ -61,8 +61,9 @@ def scan(
     """Look at DeepMiner's DDSM once.
 
     Files whose names do not say what they are are left out and counted as ``junk``, a second file of the same name as
-    ``twice``, films of classes that ``config.labels`` does not list as ``class``, of other views as ``view``, patches
-    without a label as ``unlisted``; names of the lists without a file as ``missing``.
+    ``twice``, films of classes that ``config.labels`` does not list as ``class``, of other views as ``view``; patches
+    without a label, and files that the published split is asked for and does not name, as ``unlisted``; names of the
+    lists without a file as ``missing``.
 
     Args:
         config: Labels, views, split and the ``ddsm`` section.
@@ -89,7 +90,7 @@ def scan(
     left_out = dict.fromkeys(("junk", "twice", "unlisted", "class", "view", "missing"), 0)
     archive = Archive(labels=labels, task="multiclass", left_out=left_out, raw=np.empty((0, len(labels)), np.int8))
     archive.published_counts = dict(LISTED) if not patches else {}
-    masks = {_stem(entry.key): entry.key for entry in root.walk(MASKS) if is_image(entry.key)}
+    masks = {_stem(entry.key): entry.key for entry in (root.walk(MASKS) if root.is_dir(MASKS) else ())}
     raw, rows, seen = [], [], set[str]()
     for file in sorted(_files(root, PATCHES if patches else FILMS), key=lambda file: file.key):
         name = _stem(file.key)
@@ -105,7 +106,7 @@ def scan(
         if truth is None and film_truth is None and not patches:
             truth = CLASSES.index(match["pathology"].partition("_")[0])
         view = f"{match['side']}_{match['view']}"
-        if truth is None and patches:
+        if (truth is None and patches) or (config.split == "published" and lists.part and name not in lists.part):
             left_out["unlisted"] += 1
         elif truth is not None and CLASSES[truth] not in labels:
             left_out["class"] += 1

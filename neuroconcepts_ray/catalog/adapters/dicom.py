@@ -6,9 +6,10 @@ What a file is stands in its header alone, read without the pixels and by an all
 the SOP Instance UID, group the patient, study the study. Patients that share a study are one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Int8
 
 from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.config import CatalogConfig
@@ -16,6 +17,7 @@ from neuroconcepts_ray.catalog.headers import Header, read_headers
 from neuroconcepts_ray.catalog.keys import HashKey
 from neuroconcepts_ray.catalog.labels_file import read_labels
 from neuroconcepts_ray.catalog.trees import Entry, Tree
+from neuroconcepts_ray.errors import InputError
 
 KINDS = ("AU", "DOC", "ECG", "FID", "HD", "KO", "PLAN", "PR", "REG", "RTPLAN", "RTRECORD", "RTSTRUCT", "SR")
 """Modalities without pixels that are counted by their own names (PS3.3 C.7.3.1.1.1)."""
@@ -41,8 +43,9 @@ def scan(
     quarantine it by its cause.
 
     ``counted`` tells files with an ``unreadable_header``, ``shared_uid`` (other bytes under a SOP Instance UID that
-    another file has; kept, under an id of their own), ``patients_joined`` by a study in common, and ``burned_in_yes``
-    and ``burned_in_unknown``. ``ungrouped``: files without a patient; their group is their study.
+    another file has; kept, under an id of their own), ``patients_joined`` by a study in common, ``burned_in_yes``,
+    ``burned_in_unknown``, and the ``label_rows_unmatched`` by any image. ``ungrouped``: files without a patient, whose
+    group is their study.
 
     Args:
         config: Views, labels, labels_file and the ``dicom`` section.
@@ -51,6 +54,8 @@ def scan(
         key: Keys the image ids.
 
     Raises:
+        ConfigError: The label table is not there or lacks a column.
+        InputError: The label table is damaged or speaks of no image.
         EnvironmentFault: A file cannot be read.
     """
     files = sorted(root.walk(), key=lambda file: file.key)
@@ -70,8 +75,11 @@ def scan(
     patients, joined = _join(given, studies)
     kept = [header for _, header, _ in unique]
     burned = [_burned_in(header) for header in kept]
+    labels, raw, unmatched = _labels(config, {"image": uids, "study": studies, "patient": given})
     return Archive(
-        **_labels(config, uids, studies, given),
+        labels=labels,
+        task="multilabel",
+        raw=raw,
         left_out=left_out,
         image_ids=[key.hash("image", name) for _, _, name in unique],
         files=[file for file, _, _ in unique],
@@ -86,6 +94,7 @@ def scan(
             "patients_joined": joined,
             "burned_in_yes": burned.count("YES"),
             "burned_in_unknown": burned.count("unknown"),
+            "label_rows_unmatched": unmatched,
         },
         columns={
             "modality": [header.text("Modality") or None for header in kept],
@@ -178,11 +187,22 @@ def _join(patients: Sequence[str], studies: Sequence[str]) -> tuple[list[str], i
     )
 
 
-def _labels(
-    config: CatalogConfig, uids: Sequence[str], studies: Sequence[str], patients: Sequence[str]
-) -> dict[str, object]:
+def _labels(config: CatalogConfig, ids: Mapping[str, Sequence[str]]) -> tuple[list[str], Int8[np.ndarray, "n l"], int]:
+    """Labels, their values for every image, and how many rows of the table speak of none.
+
+    Raises:
+        InputError: No row speaks of any image.
+    """
+    known = ids[config.dicom.labels_of]
     if config.labels_file is None:
-        return {"labels": [], "task": "multilabel", "raw": np.empty((len(uids), 0), np.int8)}
+        return [], np.empty((len(known), 0), np.int8), 0
     table = read_labels(config.labels_file, config.labels_id, config.labels)
-    ids = {"image": uids, "study": studies, "patient": patients}[config.dicom.labels_of]
-    return {"labels": table.labels, "task": "multilabel", "raw": table.of(ids)}
+    unmatched = len(table.row_of.keys() - set(known))
+    if known and unmatched == len(table.row_of):
+        raise InputError(
+            "no row of the label table speaks of an image of the archive",
+            value=f"{unmatched} rows",
+            where="catalog.labels_file",
+            remedy="Check catalog.labels_id and catalog.dicom.labels_of",
+        )
+    return table.labels, table.of(known), unmatched
