@@ -11,11 +11,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from neuroconcepts_ray.imaging import bounds
 from neuroconcepts_ray.imaging.quiet import quiet
 from neuroconcepts_ray.imaging.undecodable import Undecodable
-
-MAX_BYTES = 1 << 29
-"""Largest file that is opened, and the most that a deflated one may become: 512 MiB."""
 
 OLDEST = 90.0
 """Ages above are told as this one: with a date they would single out a person (HIPAA safe harbour says 90)."""
@@ -92,8 +90,7 @@ def open_dicom(data: bytes, tags: Sequence[str], *, pixels: bool = False) -> pyd
     """
     if not is_dicom(data):
         raise Undecodable("DICOM without file meta" if looks_bare(data) else "not an image")
-    if len(data) > MAX_BYTES:
-        raise Undecodable("too many bytes", value=len(data), limit=MAX_BYTES)
+    bounds.check_bytes(len(data))
     with quiet():
         try:
             meta = _file_meta(data)
@@ -105,6 +102,8 @@ def open_dicom(data: bytes, tags: Sequence[str], *, pixels: bool = False) -> pyd
             return pydicom.dcmread(io.BytesIO(data), specific_tags=list(tags), stop_before_pixels=not pixels)
         except (Undecodable, MemoryError):
             raise
+        except EOFError:
+            raise Undecodable("truncated") from None
         except Exception:  # hostile bytes raise whatever pydicom happens to meet; its text may quote a tag
             raise Undecodable("damaged") from None
 
@@ -127,9 +126,9 @@ def _inflated(data: bytes, meta: FileMetaDataset, tags: Sequence[str], pixels: b
     # Preamble, prefix, and the element that holds the length of all the others (PS3.10 §7.1).
     start = 128 + 4 + 12 + int(length)
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    body = engine.decompress(data[start:], MAX_BYTES)
+    body = engine.decompress(data[start:], bounds.MAX_BYTES)
     if engine.unconsumed_tail:
-        raise Undecodable("too many bytes", limit=MAX_BYTES)
+        raise Undecodable("too many bytes", limit=bounds.MAX_BYTES)
     if not engine.eof:
         raise Undecodable("truncated")
     found = read_dataset(

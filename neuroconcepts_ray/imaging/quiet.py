@@ -14,8 +14,20 @@ def _passes(_record: logging.LogRecord) -> bool:
     return not getattr(_HERE, "quiet", 0)
 
 
-for _name in ("pydicom", "PIL", "pylibjpeg"):
-    logging.getLogger(_name).addFilter(_passes)
+_TALKERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "jpeg_ls", "PIL")
+_hushed = 0
+
+
+def _hush() -> None:
+    """Give every logger of the decoders the filter: a parent's does not hold for its children."""
+    global _hushed
+    known = logging.root.manager.loggerDict
+    if len(known) == _hushed:
+        return
+    for name, logger in list(known.items()):
+        if name.split(".")[0] in _TALKERS and isinstance(logger, logging.Logger):
+            logger.addFilter(_passes)
+    _hushed = len(known)
 
 
 @contextmanager
@@ -27,6 +39,7 @@ def quiet() -> Iterator[None]:
     """
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        _hush()
         _HERE.quiet = getattr(_HERE, "quiet", 0) + 1
         try:
             yield

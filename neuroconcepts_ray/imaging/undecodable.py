@@ -20,6 +20,7 @@ CAUSES = frozenset(
         "DICOM without file meta",
         "DICOM without transfer syntax",
         "DICOM without pixels",
+        "JPEG of 12 bits needs the extra 'dicom'",
         "JPEG lossless needs the extra 'dicom'",
         "JPEG-LS needs the extra 'dicom'",
         "JPEG 2000 needs the extra 'dicom'",

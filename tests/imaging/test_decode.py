@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from neuroconcepts_ray.errors import InputError, from_fields
-from neuroconcepts_ray.imaging.decode import MAX_PIXELS, Undecodable, decode, to_uint8
+from neuroconcepts_ray.imaging.bounds import MAX_PIXELS
+from neuroconcepts_ray.imaging.decode import Undecodable, decode
+from neuroconcepts_ray.imaging.raster import to_uint8
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (7, 5), dtype=np.uint8)
@@ -182,9 +184,9 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     ("cause", "data"),
     [
         ("empty file", b""),
-        ("not a JPEG or PNG", b"a text that somebody called x.jpg"),
-        ("not a JPEG or PNG", encoded(Image.fromarray(GREY), "GIF")),
-        ("not a JPEG or PNG", encoded(Image.fromarray(GREY), "TIFF")),
+        ("not an image", b"a text that somebody called x.jpg"),
+        ("not an image", encoded(Image.fromarray(GREY), "GIF")),
+        ("not an image", encoded(Image.fromarray(GREY), "TIFF")),
         ("truncated", FILM[: len(FILM) // 2]),
         ("truncated", FILM[:100]),
         ("truncated", DRAWING[: len(DRAWING) // 2]),
@@ -233,7 +235,7 @@ def test_damaged_bytes_give_an_image_or_a_cause_but_never_another_error(whole: b
     except Undecodable as error:
         assert error.cause in {
             "empty file",
-            "not a JPEG or PNG",
+            "not an image",
             "truncated",
             "damaged",
             "no pixels",

@@ -15,7 +15,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from neuroconcepts_ray.imaging import dicom
+from neuroconcepts_ray.imaging import bounds
 from neuroconcepts_ray.imaging.dicom import read_header, read_identity
 from neuroconcepts_ray.imaging.undecodable import Undecodable
 
@@ -133,7 +133,7 @@ def test_what_has_no_header_says_why(read: Any, cause: str, data: bytes) -> None
 
 
 def test_a_deflated_header_is_not_inflated_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(bounds, "MAX_BYTES", 1 << 20)
     whole = file_of(DeflatedExplicitVRLittleEndian, **PERSON)
     start = 132 + 12 + int.from_bytes(whole[140:144], "little")
     engine = zlib.compressobj(9, zlib.DEFLATED, -15)
