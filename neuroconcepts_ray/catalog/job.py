@@ -1,6 +1,7 @@
 """The catalog stage: look at the archive once and freeze what is new."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from neuroconcepts_ray.catalog.adapters import adapter
-from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts
+from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts, summary
 from neuroconcepts_ray.catalog.config import ALGORITHM, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
 from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
+from neuroconcepts_ray.catalog.roles import Torn, mend
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
+from neuroconcepts_ray.catalog.splits import use_split
 from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -62,12 +65,16 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
     reports = open_tree(config.reports, "catalog.reports") if config.reports is not None else None
     key = make_key(config, lake.phi)
     archive = adapter(config.adapter).scan(config, root, reports, key)
+    split = use_split(archive, config) if config.split == "file" else {}
     archive.check()
+    torn = Torn(0, {})
+    if config.split != "hash" and config.split_leaks == "mark" and all(archive.published):
+        archive.published, torn = mend(archive.patients, archive.published)
 
     images_sha256 = _digests(lake, config, "images", root, archive.files)
     reports_sha256 = _report_digests(lake, config, reports or root, list(archive.reports.values()))
     rows = make_rows(archive, config, key, images_sha256, reports_sha256)
-    facts = _facts(archive, config, rows)
+    facts = {**_facts(archive, config, rows), "split_file": split, "torn": {"groups": torn.groups, "moved": torn.moved}}
     facts["archive"] = archive_digest(rows, facts)
 
     recipe = _recipe(config, key)
@@ -114,6 +121,10 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "left_out": archive.left_out,
         "ungrouped": archive.ungrouped,
         "counted": archive.counted,
+        "grouped_by": archive.grouped_by,
+        "split": config.split,
+        "parts": dict(sorted(Counter(archive.published).items())) if config.split != "hash" else {},
+        "columns": {name: summary(values) for name, values in archive.columns.items()},
         "unlabelled_studies": len({archive.study_ids[i] for i in np.flatnonzero(unlabelled)}),
         "label_counts": label_counts(archive.labels, archive.raw),
         "published_counts": archive.published_counts,

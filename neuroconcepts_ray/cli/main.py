@@ -221,7 +221,9 @@ def search(
     without: Annotated[list[str] | None, typer.Option(help="Leave this concept out of the likeness.")] = None,
     boost: Annotated[list[str] | None, typer.Option(help="CONCEPT=FACTOR: more, less, or its opposite.")] = None,
     weighting: Annotated[str, typer.Option(help="none, idf (rare concepts weigh more) or bm25.")] = "none",
-    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, such as label:Edema=1. Repeatable.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE or a bound: label:Edema=1, 'age>60'. Repeatable.")
+    ] = None,
     view: View = None,
     exclude: Annotated[str, typer.Option(help="Of the films asked about: group, study, self or none.")] = "group",
     fold: Annotated[float | None, typer.Option(help="Fold hits as near-duplicates from this cosine on.")] = None,

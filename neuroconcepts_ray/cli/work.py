@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.cli import counts
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
@@ -80,6 +81,8 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
                 )
     outcomes = line.walk(make=verbs, until=last, tell=_tell)
     Console().print(table(outcomes))
+    if verbs == ("catalog",) and outcomes[0].manifest is not None:
+        Console().print(counts.render(outcomes[0].manifest.facts))
     if all(o.state in ("found", "frozen") for o in outcomes if o.stage.verb in verbs):
         say("Nothing to do: everything is finished already.")
     return outcomes

@@ -84,7 +84,7 @@ class Cbis:
         told = [f"{case}/{study}/1.3.6.{number}/{place:06}.dcm" for place in range(len(files))]
         for place, (shape, bits) in enumerate(files):
             here = {
-                "retriever": f"CBIS-DDSM/{case}/07-20-2016-DDSM-NA-{number}/1.000000-{series}-{number}/1-{place + 1}.dcm",
+                "retriever": f"CBIS-DDSM/{case}/07-20-2016-DDSM-NA-1/1.000000-{series}-{number}/1-{place + 1}.dcm",
                 "paths": told[place],
                 "kaggle": f"jpeg/1.3.6.{number}/{place + 1}-{number}.jpg",
             }[self.layout]
@@ -227,7 +227,7 @@ def test_three_classes_take_the_gravest_and_can_be_chosen(cbis: Cbis, run: Run, 
 
 
 def test_a_patient_of_both_kinds_in_train_and_test_is_refused(cbis: Cbis, run: Run) -> None:
-    """The two kinds were split apart from each other: the same patient trains on masses and is tested on calcifications."""
+    """The two kinds were split apart: the same patient trains on masses and is tested on calcifications."""
     published = {"split": "published", "cbis": {"validate_share": 0.0}}
     assert run(cbis.config(**published)).facts["roles"]["test"] == 1
     cbis.add("P_00002", "RIGHT_CC", 1, part="test")

@@ -1,6 +1,5 @@
 """DICOM files become rows by what their headers say, wherever they lie and whatever they are called."""
 
-import csv
 import io
 import itertools
 from collections.abc import Iterator
@@ -121,9 +120,7 @@ def test_a_file_without_patient_is_grouped_by_its_study_and_counted(tmp_path: Pa
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_patients_that_share_a_study_are_one_person(
-    order: tuple[int, ...], tmp_path: Path, run: Run, lake: Lake
-) -> None:
+def test_patients_that_share_a_study_are_one_person(order: tuple[int, ...], tmp_path: Path, run: Run) -> None:
     """A corrected or merged Patient ID must not put one person into two roles."""
     of = [("7", "1.1"), ("9", "1.1"), ("9", "1.2")]
     files = {
@@ -159,38 +156,40 @@ def test_modality_body_part_view_and_burned_in_text_are_filters(tmp_path: Path, 
     assert run(config(root)).facts["counted"]["burned_in_unknown"] == 3
 
 
-def test_labels_join_on_object_study_or_patient(tmp_path: Path, run: Run, lake: Lake) -> None:
+@pytest.mark.parametrize(
+    ("column", "kinds"), [("SOPInstanceUID", "1-x"), ("StudyInstanceUID", "11x"), ("PatientID", "11x")]
+)
+def test_labels_join_on_object_study_or_patient(column: str, kinds: str, tmp_path: Path, run: Run, lake: Lake) -> None:
     of = [("1.1", "1.8", "7"), ("1.2", "1.8", "7"), ("1.3", "1.9", "8")]
-    root = write(
-        tmp_path / "films",
-        {uid: dicom(uid, StudyInstanceUID=study, PatientID=patient) for uid, study, patient in of},
-    )
-    table = tmp_path / "labels.csv"
-    for place, kind in enumerate(("image", "study", "patient")):
-        ids = list(dict.fromkeys(ids[place] for ids in of))
-        cells = [["1", "-1"], ["0.0", ""], ["", "1.0"]][: len(ids) - 1]
-        text = io.StringIO()
-        csv.writer(text).writerows(
-            [["Edema", "id", "Mass"], *([c[0], i, c[1]] for i, c in zip(ids, cells, strict=False))]
-        )
-        table.write_text(text.getvalue() + f"0,nobody{place},0\n")
-        fields = {"labels_file": str(table), "labels_id": "id", "dicom": {"labels_of": kind}}
-        manifest = run(config(root, **fields))
-        found, nan = rows(lake, manifest), None
-        expected = {"1": [1, nan], "-": [0, 0], "x": [nan, nan]}
-        kinds = {"image": "1-x", "study": "11x", "patient": "11x"}[kind]
-        got = [[found[uid]["label:Edema"], found[uid]["label:Mass"]] for uid, _, _ in of]
-        assert got == [expected[letter] for letter in kinds], kind
-        assert manifest.facts["counted"]["label_rows_unmatched"] == 1
-    with pytest.raises(InputError, match="speaks of an image") as caught:
-        run(config(root, labels_file=str(table), labels_id="id", dicom={"labels_of": "image"}))
-    assert "nobody" not in caught.value.message
-    with pytest.raises(ConfigError, match="lacks the column"):
-        run(config(root, labels_file=str(table), labels_id="subject"))
-    table.write_text("id,Edema\n1.1,Doe\n")
-    with pytest.raises(InputError, match="Edema") as caught:
-        run(config(root, labels_file=str(table), dicom={"labels_of": "image"}))
-    assert "Doe" not in caught.value.message
+    films = {uid: dicom(uid, StudyInstanceUID=study, PatientID=patient) for uid, study, patient in of}
+    root, table = write(tmp_path / "films", films), tmp_path / "labels.csv"
+    place = ["SOPInstanceUID", "StudyInstanceUID", "PatientID"].index(column)
+    cells = ["1,{},", "0,{},-1"]
+    some = list(dict.fromkeys(ids[place] for ids in of))[:-1]
+    lines = [cell.format(name) for cell, name in zip(cells, some, strict=False)]
+    table.write_text("\n".join([f"Edema,{column},Mass", *lines, "0,nobody,0"]))
+    manifest = run(config(root, labels_file=str(table)))
+    found = rows(lake, manifest)
+    expected = {"1": (1, 0), "-": (0, None), "x": (None, None)}
+    got = [(found[uid]["label:Edema"], found[uid]["label:Mass"]) for uid, _, _ in of]
+    assert got == [expected[kind] for kind in kinds]
+    assert manifest.facts["counted"]["label_rows_unmatched"] == 1
+
+
+def test_a_label_table_that_fits_nothing_is_refused_unquoted(tmp_path: Path, run: Run) -> None:
+    root, table = write(tmp_path / "films", {"1": dicom("1.1", PatientID="7")}), tmp_path / "labels.csv"
+    for text, match, error in (
+        ("PatientID,Edema\n0007Doe,1\n", "knows none", InputError),
+        ("PatientID,Edema\n7,Doe\n", "Edema", InputError),
+        ("PatientID,Edema\n7,1\n7,0\n", "twice", InputError),
+        ("subject,Edema\n7,1\n", "no column of ids", ConfigError),
+    ):
+        table.write_text(text)
+        with pytest.raises(error, match=match) as caught:
+            run(config(root, labels_file=str(table)))
+        assert "Doe" not in caught.value.message
+    with pytest.raises(ConfigError, match="have no labels"):
+        run(config(root, labels=["Edema"]))
 
 
 class Counting(LocalTree):

@@ -24,11 +24,13 @@ class Adapter:
         does: The layout in one line.
         fields: Fields of :class:`~neuroconcepts_ray.catalog.config.CatalogConfig` that only some adapters take and
             this one does.
+        splits: Whether such archives come with a split of their own.
     """
 
     name: str
     does: str
     fields: frozenset[str] = frozenset()
+    splits: bool = True
 
     def scan(self, config: "CatalogConfig", root: "Tree", reports: "Tree | None", key: "HashKey") -> "Archive":
         """Look at an archive of this layout once.
@@ -55,6 +57,25 @@ TABLE: tuple[Adapter, ...] = (
         frozenset({"reports", "labeller"}),
     ),
     Adapter("folder", "One folder a class: [SPLIT/]CLASS/ID.ext.", frozenset({"positive", "group_pattern"})),
+    Adapter(
+        "ham10000",
+        "HAM10000: HAM10000_metadata.csv and folders of ISIC_*.jpg, as Kaggle or Dataverse give it.",
+        frozenset({"positive", "injected"}),
+        splits=False,
+    ),
+    Adapter(
+        "r2gen",
+        "annotation.json and images/ of R2Gen: IU X-Ray, MIMIC-CXR.",
+        frozenset({"labels_file"}),
+    ),
+    Adapter(
+        "fairvlmed",
+        "Harvard-FairVLMed: Training|Validation|Test/data_XXXXX.npz with its tables.",
+        frozenset({"notes"}),
+    ),
+    Adapter(
+        "csv", "Any table that names image files; its columns are mapped.", frozenset({"csv", "positive", "reports"})
+    ),
     Adapter("ddsm", "DeepMiner's DDSM: ddsm_raw, ddsm_patches, ddsm_masks and their lists.", frozenset({"ddsm"})),
     Adapter(
         "cbis-ddsm", "CBIS-DDSM: its four csv tables with TCIA's DICOM tree or Kaggle's jpeg.", frozenset({"cbis"})
@@ -62,7 +83,8 @@ TABLE: tuple[Adapter, ...] = (
     Adapter(
         "dicom",
         "A folder or DICOMweb export of DICOM files, named by their headers.",
-        frozenset({"dicom", "labels_file", "labels_id"}),
+        frozenset({"dicom", "labels_file"}),
+        splits=False,
     ),
 )
 

@@ -15,12 +15,15 @@ from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.headers import Header, read_headers
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.labels_file import read_labels
+from neuroconcepts_ray.catalog.labels_file import join_labels
 from neuroconcepts_ray.catalog.trees import Entry, Tree
-from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.errors import ConfigError
 
 KINDS = ("AU", "DOC", "ECG", "FID", "HD", "KO", "PLAN", "PR", "REG", "RTPLAN", "RTRECORD", "RTSTRUCT", "SR")
 """Modalities without pixels that are counted by their own names (PS3.3 C.7.3.1.1.1)."""
+
+IDS = ("SOPInstanceUID", "StudyInstanceUID", "PatientID")
+"""Columns of a labels_file that may say whose labels a row holds, the finest first."""
 
 _SIDES = {"L": "LEFT", "R": "RIGHT", "B": "BOTH"}
 _SIDECARS = (".json", ".xml")
@@ -54,8 +57,8 @@ def scan(
         key: Keys the image ids.
 
     Raises:
-        ConfigError: The label table is not there or lacks a column.
-        InputError: The label table is damaged or speaks of no image.
+        ConfigError: The labels' table is not there or lacks a column.
+        InputError: The labels' table is damaged or speaks of no image.
         EnvironmentFault: A file cannot be read.
     """
     files = sorted(root.walk(), key=lambda file: file.key)
@@ -75,7 +78,7 @@ def scan(
     patients, joined = _join(given, studies)
     kept = [header for _, header, _ in unique]
     burned = [_burned_in(header) for header in kept]
-    labels, raw, unmatched = _labels(config, {"image": uids, "study": studies, "patient": given})
+    labels, raw, unmatched = _labels(config, dict(zip(IDS, (uids, studies, given), strict=True)))
     return Archive(
         labels=labels,
         task="multilabel",
@@ -88,6 +91,7 @@ def scan(
         views=[_view(header) for header in kept],
         published=[""] * len(kept),
         ungrouped=sum(not patient for patient in given),
+        aliases=uids,
         counted={
             "unreadable_header": sum(header.identity is None for header in kept),
             "shared_uid": shared,
@@ -188,21 +192,14 @@ def _join(patients: Sequence[str], studies: Sequence[str]) -> tuple[list[str], i
 
 
 def _labels(config: CatalogConfig, ids: Mapping[str, Sequence[str]]) -> tuple[list[str], Int8[np.ndarray, "n l"], int]:
-    """Labels, their values for every image, and how many rows of the table speak of none.
-
-    Raises:
-        InputError: No row speaks of any image.
-    """
-    known = ids[config.dicom.labels_of]
-    if config.labels_file is None:
-        return [], np.empty((len(known), 0), np.int8), 0
-    table = read_labels(config.labels_file, config.labels_id, config.labels)
-    unmatched = len(table.row_of.keys() - set(known))
-    if known and unmatched == len(table.row_of):
-        raise InputError(
-            "no row of the label table speaks of an image of the archive",
-            value=f"{unmatched} rows",
-            where="catalog.labels_file",
-            remedy="Check catalog.labels_id and catalog.dicom.labels_of",
+    """Labels, their values for every image, and how many rows of the table speak of none."""
+    if config.labels_file is not None:
+        return join_labels(config.labels_file, ids, config.labels)
+    if config.labels:
+        raise ConfigError(
+            "DICOM headers have no labels",
+            value=", ".join(config.labels),
+            where="catalog.labels",
+            remedy="Give them by catalog.labels_file",
         )
-    return table.labels, table.of(known), unmatched
+    return [], np.empty((len(next(iter(ids.values()))), 0), np.int8), 0
