@@ -4,6 +4,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
@@ -11,7 +12,17 @@ from neuroconcepts_ray.catalog.digests import TASK, THREADS
 from neuroconcepts_ray.catalog.trees import Entry, Tree
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault
-from neuroconcepts_ray.imaging.dicom import Identity, is_dicom, looks_bare, open_dicom, read_header, read_identity
+from neuroconcepts_ray.imaging.bounds import MAX_BYTES
+from neuroconcepts_ray.imaging.dicom import (
+    HEADER,
+    IDENTITY,
+    Identity,
+    header_of,
+    identity_of,
+    is_dicom,
+    looks_bare,
+    open_dicom,
+)
 from neuroconcepts_ray.imaging.quiet import quiet
 from neuroconcepts_ray.imaging.undecodable import Undecodable
 
@@ -20,6 +31,9 @@ FIRST = 1 << 14
 
 GROWTH = 8
 """How much more is read where they did not suffice."""
+
+TAGS = (*HEADER, *IDENTITY)
+"""All that is ever parsed of a header."""
 
 PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
 _PIXELS = frozenset(int(Tag(name)) for name in PIXELS)
@@ -73,7 +87,7 @@ def read_headers(tree: Tree, files: list[Entry]) -> list[Header | None]:
 
 def _look(tree: Tree, file: Entry) -> Header | None:
     try:
-        data, pixels = read_head(tree, file)
+        head = read_head(tree, file)
     except EnvironmentFault:
         raise
     except OSError as error:
@@ -82,27 +96,40 @@ def _look(tree: Tree, file: Entry) -> Header | None:
             where="catalog.root",
             remedy="Mend its permissions or the disk, and run the same command again",
         ) from None
-    if not is_dicom(data) and not looks_bare(data):
-        return None
+    if not is_dicom(head.data):
+        return UNREADABLE if looks_bare(head.data) else None
+    if head.found is not None:
+        return Header(header_of(head.found), identity_of(head.found), head.end in _PIXELS)
+    if not _is_deflated(head.data):
+        return UNREADABLE
     try:
-        if pixels is None and _DEFLATED in data[:1024]:
-            found = open_dicom(data, PIXELS, pixels=True)
-            pixels = any(name in found for name in PIXELS)
-        return UNREADABLE if pixels is None else Header(read_header(data), read_identity(data), pixels)
+        found = open_dicom(head.data, (*TAGS, *PIXELS), pixels=True)
     except Undecodable:
         return UNREADABLE
+    return Header(header_of(found), identity_of(found), any(name in found for name in PIXELS))
 
 
-def read_head(tree: Tree, file: Entry) -> tuple[bytes, bool | None]:
+@dataclass(frozen=True)
+class Head:
     """A DICOM file up to its pixels, or all of a file that has none.
+
+    Attributes:
+        data: Its bytes.
+        found: Its tags of :data:`TAGS`; None where the file is deflated, cut short, damaged, or not DICOM.
+        end: The first tag at or past the pixel data; 0 where the file ends before it.
+    """
+
+    data: bytes
+    found: Dataset | None = None
+    end: int = 0
+
+
+def read_head(tree: Tree, file: Entry) -> Head:
+    """Read no more of a file than its header takes.
 
     Args:
         tree: The archive.
         file: The file.
-
-    Returns:
-        Its bytes, and whether pixel data follow; None where the bytes do not tell so by themselves: a deflated file,
-        one that is cut short, or not DICOM at all.
 
     Raises:
         OSError: The disk or store failed.
@@ -112,17 +139,18 @@ def read_head(tree: Tree, file: Entry) -> tuple[bytes, bool | None]:
         data = tree.head(file.key, size)
         whole = len(data) < size or len(data) >= file.size
         if not is_dicom(data):
-            return data, None
-        end = None if _DEFLATED in data[:1024] else _end(data)
-        if end is not None and end >= _FIRST_PIXELS:
-            return data, end in _PIXELS
-        if whole:
-            return data, False if end is not None else None
-        size *= GROWTH
+            return Head(data)
+        head = Head(data) if _is_deflated(data) else _parse(data)
+        if whole or head.end >= _FIRST_PIXELS or size >= MAX_BYTES:
+            return head
+        size = min(size * GROWTH, MAX_BYTES)
 
 
-def _end(data: bytes) -> int | None:
-    """The first tag at or past the pixel data, 0 where the bytes end before it, None where they are cut or damaged."""
+def _is_deflated(data: bytes) -> bool:
+    return _DEFLATED in data[:1024]
+
+
+def _parse(data: bytes) -> Head:
     seen: list[int] = []
 
     def at_pixels(tag: int, *_: object) -> bool:
@@ -133,11 +161,12 @@ def _end(data: bytes) -> int | None:
     stream = io.BytesIO(data)
     with quiet():
         try:
-            read_partial(stream, stop_when=at_pixels, specific_tags=[Tag("SOPInstanceUID")])
+            found = read_partial(stream, stop_when=at_pixels, specific_tags=list(map(Tag, TAGS)))
         except MemoryError:
             raise
-        except Exception:  # whoever reads the tags will find out what it is
-            return None
-    if seen:
-        return seen[0]
-    return 0 if stream.tell() <= len(data) else None  # a value that is skipped past the end was cut
+        except Exception:  # its text may quote a tag; whoever mines the file will find out what it is
+            return Head(data)
+    cut = not seen and stream.tell() > len(data)  # a value was skipped past the end
+    if cut or not found.file_meta.get("TransferSyntaxUID"):
+        return Head(data)
+    return Head(data, found, seen[0] if seen else 0)

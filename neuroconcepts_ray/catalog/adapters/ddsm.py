@@ -29,7 +29,12 @@ FILMS, FILM_LISTS = ("ddsm_raw",), ("ddsm_raw_image_lists",)
 PATCHES, PATCH_LISTS = ("ddsm_patches", "ddsm_3class/images"), ("ddsm_labels/3class", "ddsm_3class")
 MASKS = "ddsm_masks/3class"
 
-LISTED = {"images": 8336 + 1040 + 1044}
+LISTED = {
+    "images": 8336 + 1040 + 1044,
+    "images of train": 8336,
+    "images of validate": 1040,
+    "images of test": 1044,
+}
 """Films of the three published lists."""
 
 _NAME = re.compile(
