@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from neuroconcepts_ray.catalog.archive import UNLABELLED, choose_labels
-from neuroconcepts_ray.catalog.sheets import column, label_codes, read_beside, read_sheet
+from neuroconcepts_ray.catalog.sheets import column, headings, label_codes, read_beside, read_sheet
 from neuroconcepts_ray.errors import ConfigError, InputError
 
 WHERE = "catalog.labels_file"
@@ -36,7 +36,7 @@ def join_labels(
     if by is None:
         raise ConfigError(
             "the labels' table has no column of ids",
-            value=", ".join(sheet.column_names),
+            value=headings(sheet),
             limit=" or ".join(ids),
             where=WHERE,
         )

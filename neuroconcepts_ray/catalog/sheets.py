@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Sequence
 
@@ -97,8 +98,16 @@ def column(sheet: pa.Table, name: str, field: str) -> list[str]:
         ConfigError: The table has no such column; those there are named.
     """
     if name not in sheet.column_names:
-        raise ConfigError("the table has no such column", value=name, limit=", ".join(sheet.column_names), where=field)
+        raise ConfigError("the table has no such column", value=name, limit=headings(sheet), where=field)
     return [value.strip() for value in sheet[name].to_pylist()]
+
+
+def headings(sheet: pa.Table) -> str:
+    """The columns of a table for a message; what is no name of one may be a patient's, in a table without a header."""
+    names = [name for name in sheet.column_names if re.fullmatch(r"[^\d\s][^\n]{0,30}", name)]
+    shown = [name for name in names if not re.search(r"\d{4}", name)]
+    hidden = len(sheet.column_names) - len(shown)
+    return ", ".join([*shown, *([f"{hidden} that are no names"] if hidden else [])])
 
 
 def label_codes(values: Sequence[str], name: str, field: str) -> Int8[np.ndarray, " n"]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig
-from neuroconcepts_ray.catalog.sheets import column, read_beside, read_sheet
+from neuroconcepts_ray.catalog.sheets import column, headings, read_beside, read_sheet
 from neuroconcepts_ray.errors import ConfigError, InputError
 
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -71,11 +71,13 @@ def read_split(data: bytes, by: str = "") -> Split:
     else:
         pairs, found = _from_table(data, by)
     parts: dict[str, str] = {}
+    unknown = {word for _, word in pairs if part_of(word) is None}
+    if unknown:  # which they are is not said: in a file of another form they may be patients
+        limit = ", ".join(_PARTS)
+        raise InputError("unknown parts in the split file", value=f"{len(unknown)} words", limit=limit, where=_FIELD)
     torn = set()
     for name, word in pairs:
-        part = part_of(word)
-        if part is None:
-            raise InputError("unknown part in the split file", value=word, limit=", ".join(_PARTS), where=_FIELD)
+        part = _PART_OF[word.strip().lower()]
         if parts.setdefault(name, part) != part:
             torn.add(name)
     if torn:
@@ -93,7 +95,7 @@ def _from_table(data: bytes, by: str) -> tuple[list[tuple[str, str]], str]:
     if part is None or ids is None:
         raise ConfigError(
             f"the split file has no column of {'parts' if part is None else 'ids'}",
-            value=", ".join(sheet.column_names),
+            value=headings(sheet),
             limit=", ".join(PART_COLUMNS if part is None else [name for names in wanted.values() for name in names]),
             where=_FIELD,
         )

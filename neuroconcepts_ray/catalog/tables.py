@@ -100,16 +100,16 @@ def caveats(facts: Mapping[str, Any]) -> list[str]:
     Args:
         facts: The facts of a catalog's manifest.
     """
-    policy, said = facts["policy"], []
-    if facts["task"] == "multilabel" and facts["labels"]:
+    policy = facts["policy"]
+    said: list[str] = []
+    doubtful = any(counts["uncertain"] or counts["blank"] for counts in facts["label_counts"].values())
+    if facts["labels"] and (facts["task"] == "multilabel" or doubtful):
         uncertain = {"mask": "are masked", "zeros": "count as absent", "ones": "count as present"}[policy["uncertain"]]
         blank = {"zero": "count as absent", "mask": "are masked"}[policy["blank"]]
         said.append(f"Uncertain labels {uncertain}; blank ones {blank}.")
     by = facts.get("grouped_by", "patient")
     if by not in ("patient", "file"):
-        said.append(
-            f"The archive tells of no patients: a group is one {by}, so two of one patient may be on both sides."
-        )
+        said.append(f"No patients are known: a group is one {by}, so two of one patient may be on both sides.")
     torn = facts.get("torn", {}).get("groups", 0)
     if torn:
         moved = ", ".join(f"{count} from {part}" for part, count in facts["torn"]["moved"].items())
