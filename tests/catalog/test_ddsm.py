@@ -36,27 +36,30 @@ def put(root: Path, key: str, data: bytes | str) -> None:
 
 @pytest.fixture(params=["ddsm_patches ddsm_labels/3class", "ddsm_3class/images ddsm_3class"])
 def ddsm(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return ddsm_archive(tmp_path, *request.param.split())
+
+
+def ddsm_archive(root: Path, patches: str = "ddsm_patches", labels: str = "ddsm_labels/3class") -> Path:
     """Five cases of four films; each film has a patch at column 350 that shows nothing, and the left ones a finding."""
-    patches, labels = request.param.split()
     films: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     lists: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for number, (case, part) in enumerate(CASES.items()):
         kind = case.partition("-")[0].rpartition("_")[0]
         for place, view in enumerate(VIEWS):
             name = f"{case}_1.{view}.LJPEG.1"
-            put(tmp_path, f"ddsm_raw/{name}.jpg", film(10 * number + place))
+            put(root, f"ddsm_raw/{name}.jpg", film(10 * number + place))
             films[part].append(f"{name}.jpg")
             ill = {"normal": 0, "benign": 1, "cancer": 2}[kind.partition("_")[0]] if view.startswith("LEFT") else 0
             if ill:
-                put(tmp_path, f"ddsm_masks/3class/{FOLDERS[kind]}/{name}.png", film(1))
+                put(root, f"ddsm_masks/3class/{FOLDERS[kind]}/{name}.png", film(1))
             for column, truth in ((350, 0), (700, ill)):
                 patch = f"{name}-{PLACE.format(column=column)}.jpg"
-                put(tmp_path, f"{patches}/{number}/{patch}", film(100 + 20 * number + 2 * place + (column == 700)))
+                put(root, f"{patches}/{number}/{patch}", film(100 + 20 * number + 2 * place + (column == 700)))
                 lists[part].append(f"images/{number}/{patch} {truth}")
     for part in films:
-        put(tmp_path, f"ddsm_raw_image_lists/{part}.txt", "\n".join(films[part]) + "\n")
-        put(tmp_path, f"{labels}/{part}.txt", "\n".join(lists[part]) + "\n")
-    return tmp_path
+        put(root, f"ddsm_raw_image_lists/{part}.txt", "\n".join(films[part]) + "\n")
+        put(root, f"{labels}/{part}.txt", "\n".join(lists[part]) + "\n")
+    return root
 
 
 def test_a_film_has_class_view_case_and_part_from_its_name_and_list(ddsm: Path, run: Run, lake: Lake) -> None:

@@ -20,7 +20,7 @@ from neuroconcepts_ray.catalog.trees import Entry, LocalTree, RemoteTree
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.imaging.decode import decode
-from neuroconcepts_ray.imaging.dicom import read_header, read_identity
+from neuroconcepts_ray.imaging.dicom import HEADER, read_header, read_identity
 from neuroconcepts_ray.imaging.undecodable import Undecodable
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -379,6 +379,29 @@ def test_the_real_folder_is_accounted_for(shared_data: Path, run: Run, lake: Lak
         "DICOM without transfer syntax": 1,
         "DICOM without pixels": 1,  # two bytes of them, and no size
     }
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_damage_to_a_header_stops_the_catalog_or_speaks(caplog: pytest.LogCaptureFixture) -> None:
+    class One:
+        """A tree of one file."""
+
+        uri, data = "", b""
+
+        def head(self, key: str, size: int) -> bytes:  # noqa: ARG002 - one file has one name
+            return self.data[:size]
+
+    tree, random = One(), np.random.default_rng(0)
+    whole = dicom("1.1", PatientID="MRN000001", PatientName="Doe^John", PatientAge="040Y", ViewPosition="PA")
+    caplog.clear()
+    for _ in range(300):
+        data = bytearray(whole[: random.integers(1, len(whole))] if random.random() < 0.3 else whole)
+        for place in random.integers(0, len(data), random.integers(1, 8)):
+            data[place] = random.integers(256)
+        tree.data = bytes(data)
+        (header,) = read_headers(tree, [Entry("film", len(data), "")])  # type: ignore[arg-type]
+        assert header is None or header.identity is None or set(header.tags) <= set(HEADER)
+    assert not caplog.text
 
 
 def test_headers_that_lie_are_no_numbers(tmp_path: Path, run: Run, lake: Lake) -> None:
