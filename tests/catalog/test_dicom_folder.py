@@ -112,6 +112,14 @@ def test_ids_are_those_of_the_objects_wherever_the_files_move(tmp_path: Path, ru
     assert set(catalogs[0].image_ids) == set(catalogs[1].image_ids)
 
 
+def test_new_films_are_a_partition_more(tmp_path: Path, run: Run) -> None:
+    films = {f"{number}": dicom(f"1.1.{number}", PatientID=f"{number % 3}") for number in range(12)}
+    root = write(tmp_path, dict(list(films.items())[:9]))
+    assert run(config(root)).facts["partitions"] == [9]
+    assert run(config(write(root, films))).facts["partitions"] == [9, 3]
+    assert run(config(root)).facts["partitions"] == [9, 3]
+
+
 def test_a_file_without_patient_is_grouped_by_its_study_and_counted(tmp_path: Path, run: Run, lake: Lake) -> None:
     files = {
         "1": dicom("1.1", StudyInstanceUID="1.9"),
