@@ -15,8 +15,8 @@ class CsvMapping(StrictModel):
 
     file: Annotated[str, POLICY]
     """The table: relative to ``catalog.root``, or an absolute path or URI."""
-    separator: str = Field(default=",", min_length=1, max_length=1)
-    """What stands between two values."""
+    separator: str = Field(default=",", pattern=r"^[\t -!#-~]\z")
+    """What stands between two values: one ASCII character."""
     image: str
     """Column of the image's path, relative to ``catalog.root``."""
     image_id: str | None = None

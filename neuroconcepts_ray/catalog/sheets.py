@@ -12,7 +12,7 @@ from jaxtyping import Int8
 from pyarrow import csv
 
 from neuroconcepts_ray.catalog.archive import ABSENT, BLANK, PRESENT, UNCERTAIN
-from neuroconcepts_ray.catalog.trees import Tree, open_tree
+from neuroconcepts_ray.catalog.trees import Tree, check_below, open_tree
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError
 
 UNKNOWN = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
@@ -42,6 +42,10 @@ def read_beside(uri: str, field: str) -> bytes:
 
 def read_in(tree: Tree, key: str, field: str) -> bytes:
     """The bytes of a file of a tree; raises as :func:`read_beside` does."""
+    try:
+        check_below(key)
+    except InputError:
+        raise ConfigError("the path leaves the archive's root", where=field) from None
     try:
         return tree.read(key)
     except EnvironmentFault:
@@ -79,14 +83,16 @@ def read_sheet(data: bytes, where: str, separator: str = ",") -> pa.Table:
         text = plain.decode("latin-1")
     if not text.strip():
         raise InputError("a table is empty", where=where)
+    # A value must lie within two blocks, and reports are long.
+    read = csv.ReadOptions(block_size=1 << 25)
     parse = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     try:
         # The header alone, for the types of its columns.
-        head = csv.open_csv(io.BytesIO(text.encode()), parse_options=parse).schema.names
+        head = csv.open_csv(io.BytesIO(text.encode()), read_options=read, parse_options=parse).schema.names
         if len(set(head)) < len(head):
             raise InputError("columns of a table have the same name", value=len(head) - len(set(head)), where=where)
         convert = csv.ConvertOptions(column_types=dict.fromkeys(head, pa.string()), strings_can_be_null=False)
-        return csv.read_csv(io.BytesIO(text.encode()), parse_options=parse, convert_options=convert)
+        return csv.read_csv(io.BytesIO(text.encode()), read_options=read, parse_options=parse, convert_options=convert)
     except pa.ArrowInvalid:
         raise broken from None
 

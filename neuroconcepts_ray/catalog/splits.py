@@ -1,7 +1,7 @@
 """A split that people bring: which image, study or patient is in which part, read from CSV or JSON."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from neuroconcepts_ray.catalog.archive import Archive
@@ -113,7 +113,7 @@ def _from_json(data: bytes, by: str) -> Iterator[tuple[str, str]]:
                     raise broken
                 for one in some:
                     yield str(one[field] if isinstance(one, dict) else one), word
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise broken from None
 
 
@@ -163,23 +163,39 @@ _Found = tuple[list[str], set[str], int]
 
 
 def _by_image(archive: Archive, part: dict[str, str]) -> _Found:
-    """An image is known by its id, alias, path, file name or the stem of that."""
-    names: dict[str, set[int]] = {}
-    for row, (image_id, file) in enumerate(zip(archive.image_ids, archive.files, strict=True)):
-        base = file.key.rpartition("/")[2]
-        for name in {image_id, file.key, base, base.rpartition(".")[0], *archive.aliases[row : row + 1]}:
-            names.setdefault(name, set()).add(row)
-    parts, used, vague = [""] * len(archive.image_ids), set(), 0
-    for name, word in part.items():
-        base = name.rpartition("/")[2]
-        rows = next((names[one] for one in (name, base, base.rpartition(".")[0]) if one in names), set())
-        # Several images of one record, as IU X-Ray has them, are meant together; several folders' 0.png are not.
-        vague += len({archive.study_ids[row] for row in rows}) > 1
-        if rows:
-            used.add(name)
-        for row in rows:
-            parts[row] = word
-    return parts, used, vague
+    """An image is known by its id, alias, path, file name or the stem of that; the first that fits counts."""
+    keys = [file.key for file in archive.files]
+    parts, vague, left = [""] * len(keys), 0, dict(part)
+    ways: list[tuple[list[str], Callable[[str], str]]] = [
+        (archive.image_ids, str),
+        (archive.aliases, str),
+        (keys, str),
+        ([_base(key) for key in keys], _base),
+        ([_stem(key) for key in keys], _stem),
+        (archive.aliases, _stem),
+    ]
+    for known, asked in ways:
+        if not left:
+            break
+        rows_of: dict[str, list[int]] = {}
+        for row, name in enumerate(known):
+            rows_of.setdefault(name, []).append(row)
+        for one in [one for one in left if asked(one) in rows_of]:
+            rows, word = rows_of[asked(one)], left.pop(one)
+            # Several images of one record, as IU X-Ray has them, are meant together; several folders' 0.png are not.
+            vague += len({archive.study_ids[row] for row in rows}) > 1
+            for row in rows:
+                parts[row] = word
+    return parts, part.keys() - left.keys(), vague
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _stem(name: str) -> str:
+    base = _base(name)
+    return base.rpartition(".")[0] or base
 
 
 def _by_study(archive: Archive, part: dict[str, str]) -> _Found:

@@ -58,6 +58,8 @@ def render(facts: Mapping[str, Any]) -> Group:
     rows: list[tuple[str, Any]] = [(shown, facts[name]) for name, shown in counts.items()]
     rows += [(f"role {role}", count) for role, count in facts["roles"].items()]
     rows += [(f"left out: {reason}", count) for reason, count in facts["left_out"].items() if count]
+    told = {"ungrouped": "images whose patient is not known", "unlabelled_studies": "studies without labels"}
+    rows += [(shown, facts[name]) for name, shown in told.items() if facts[name]]
     rows += [(name.replace("_", " "), count) for name, count in facts["counted"].items() if count]
     if facts["split_file"]:
         split = facts["split_file"]

@@ -209,6 +209,9 @@ def test_a_column_of_many_words_is_not_shown_everywhere(root: Path, run: Run, ro
         ({"columns": {"role": "Age"}}, "'role' is taken"),
         ({"columns": {"id": "MRN"}}, "'MRN' may tell who a patient is"),
         ({"colour": "Age"}, "colour"),
+        ({"separator": "é"}, "separator"),
+        ({"separator": ", "}, "separator"),
+        ({"separator": "\n"}, "separator"),
     ],
 )
 def test_a_mapping_that_contradicts_itself_is_refused(root: Path, mapping: dict[str, Any], match: str) -> None:
@@ -245,6 +248,10 @@ def test_a_damaged_or_empty_table_is_refused_without_quoting_it(root: Path, run:
         with pytest.raises(InputError, match=match) as caught:
             run(config(root))
         assert "Jane" not in caught.value.message
+    table_file.write_bytes(whole.replace(b"of 0", b"of" + b" many words" * 500_000))
+    assert run(config(root)).facts["reports"] == 12
+    with pytest.raises(ConfigError, match="leaves the archive's root"):
+        run(config(root, {"file": "../films.csv"}))
     table_file.unlink()
     with pytest.raises(ConfigError, match=r"no such file.*catalog\.csv\.file"):
         run(config(root))

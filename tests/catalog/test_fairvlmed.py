@@ -76,6 +76,17 @@ def test_exported_images_stand_for_their_npz_and_copies_and_damage_are_counted(
     assert catalog.y[catalog.image_ids == "data_00003"].tolist() == [[1]]
 
 
+def test_codes_that_mean_nothing_are_unknown(tmp_path: Path, run: Run, lake: Lake) -> None:
+    root = tmp_path / "fair"
+    odd = subject(1, glaucoma=np.nan, age=np.inf, race=99, gender=-1, language=0.5)
+    put(root / "Training/data_00001.npz", npz(**odd))
+    put(root / "Training/data_00002.npz", npz(**subject(2)))
+    catalog = load_catalog(lake, run(config(root, notes="none")))
+    at = catalog.image_ids.tolist().index("data_00001")
+    assert np.isnan([catalog.y[at, 0], catalog.columns["age"][at]]).all()
+    assert [catalog.columns[name][at] for name in ("race", "sex", "language")] == [""] * 3
+
+
 def test_numbers_and_texts_of_an_npz_are_read() -> None:
     found = read_values(npz(**subject(7)), ["age", "gender", "note", "nothing", "md"])
     assert found == {"age": 57.0, "gender": 1.0, "note": "original note 7", "md": -3.5}

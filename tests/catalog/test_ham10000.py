@@ -1,7 +1,9 @@
 """HAM10000 as Kaggle or Dataverse lay it out becomes one row an image, grouped by lesion."""
 
+import json
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from .archives import DX, HAM_COLUMNS, ham, ham_rows, put, table
 from .conftest import Run, film
 
 
-def config(root: Path, **fields: object) -> CatalogConfig:
+def config(root: Path | str, **fields: object) -> CatalogConfig:
     return validate(CatalogConfig, {"root": str(root), "adapter": "ham10000", "split": "hash", **fields})
 
 
@@ -46,6 +48,37 @@ def test_dataverses_table_of_tabs_says_the_same(tmp_path: Path, run: Run) -> Non
     (tmp_path / "ham/HAM10000_metadata.csv").unlink()
     table(tmp_path / "ham/HAM10000_metadata.tab", [*HAM_COLUMNS, "dataset"], rows, "\t")
     assert run(config(tmp_path / "ham")).content == first.content
+
+
+def test_behind_a_url_it_is_the_same_archive(tmp_path: Path, run: Run) -> None:
+    root = ham(tmp_path / "ham", ham_rows())
+    memory = fsspec.filesystem("memory")
+    memory.put(str(root), "/test-ham10000", recursive=True)
+    parts = {"train": [row["image_id"] for row in ham_rows() if int(row["lesion_id"][4:]) % 3], "test": []}
+    (tmp_path / "split.json").write_text(json.dumps(parts))
+    memory.put(str(tmp_path / "split.json"), "/test-splits/split.json")
+    try:
+        for here, there in (
+            ({}, {}),
+            ({"split_file": str(tmp_path / "split.json")}, {"split_file": "memory://test-splits/split.json"}),
+        ):
+            split = {"split": "file"} if here else {}
+            first = run(config(root, **split, **here))
+            assert run(config("memory://test-ham10000", **split, **there)).content == first.content
+    finally:
+        memory.rm("/test-ham10000", recursive=True)
+        memory.rm("/test-splits", recursive=True)
+
+
+def test_new_images_become_a_further_partition(tmp_path: Path, run: Run, lake: Lake) -> None:
+    rows = ham_rows()
+    before = run(config(ham(tmp_path / "ham", rows[:40])))
+    after = run(config(ham(tmp_path / "ham", rows)))
+    assert after.inputs["parent"] == before.content
+    assert after.facts["partitions"] == [40, len(rows) - 40]
+    assert after.parts[: len(before.parts)] == before.parts
+    catalog = load_catalog(lake, after)
+    assert len(catalog.columns["age"]) == len(catalog.columns["sex"]) == len(rows)
 
 
 def test_copies_strangers_junk_and_missing_images_are_counted(tmp_path: Path, run: Run) -> None:

@@ -136,6 +136,7 @@ def test_without_labels_nothing_can_be_trained_but_brought_weights_can_be_mined(
     [
         "{",
         "[]",
+        "[" * 100_000,
         '{"train": [{"id": 1}]}',
         '{"extra": []}',
         '{"train": [{"id": 1, "report": null, "image_path": []}]}',
@@ -155,6 +156,13 @@ def test_a_path_that_leaves_the_archive_finds_nothing(tmp_path: Path, run: Run) 
     root = r2gen(tmp_path / "iu", iu())
     (root / "annotation.json").write_text(json.dumps(parts))
     assert run(config(root)).facts["left_out"]["missing"] == 1
+
+
+def test_a_record_without_a_patient_among_others_with_one_is_refused(tmp_path: Path, run: Run) -> None:
+    parts = mimic_records()
+    parts["test"][0]["subject_id"] = None
+    with pytest.raises(InputError, match="1 of 24 images"):
+        run(config(r2gen(tmp_path / "mimic", parts)))
 
 
 def test_a_study_with_two_reports_is_refused_without_quoting_them(tmp_path: Path, run: Run) -> None:

@@ -145,6 +145,8 @@ def test_a_file_of_no_known_form_is_refused() -> None:
     for data, match in (
         (pickle.dumps({"train": ["a"]}), "pickle.*JSON"),
         (b'{"train": "a"}', "damaged"),
+        (b'{"train": ' + b"[" * 100_000, "damaged"),
+        (b"", "empty"),
         (b'{"train": [{"name": "a"}]}', "damaged"),
         (b'{"holdout": ["a"]}', "unknown parts.*1 words"),
         (b'{"train": ["a"], "test": ["a"]}', "several parts.*1"),

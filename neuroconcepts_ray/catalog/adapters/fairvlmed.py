@@ -180,9 +180,8 @@ def _from_npz(root: Tree, entry: Entry, names: list[str]) -> Mapping[str, str]:
     said = {}
     for name, value in read_values(root.read(entry.key), names).items():
         words = WORDS.get(name)
-        code = None if words is None or isinstance(value, str) else int(value)
-        if words is not None and code is not None:
-            said[name] = words[code] if 0 <= code < len(words) else ""
-        else:
+        if words is None or isinstance(value, str):
             said[name] = str(value)
+        else:
+            said[name] = next((word for code, word in enumerate(words) if value == code), "")
     return said

@@ -92,7 +92,15 @@ def scan(
         left_out["view"], images = len(images), []
     kept = [image for image in images if f"images/{image.path}" in files]
     left_out["missing"] = len(images) - len(kept)
-    grouped_by = "patient" if all(image.patient for image in images) else "study"
+    strays = sum(not image.patient for image in images)
+    if 0 < strays < len(images):
+        raise InputError(
+            "records without a subject_id stand among others that have one",
+            value=f"{strays} of {len(images)} images",
+            where="annotation.json",
+            remedy="Give every record its subject_id, or none: a patient must not be on both sides",
+        )
+    grouped_by = "study" if strays else "patient"
     archive = Archive(
         labels=[],
         task="multilabel",
@@ -136,10 +144,17 @@ def _records(data: bytes) -> Iterator[_Image]:
                 name, report, paths = str(record["id"]), record["report"], record["image_path"]
                 if not isinstance(report, str) or not isinstance(paths, list):
                     raise broken
-                study, patient = str(record.get("study_id", name)), str(record.get("subject_id", ""))
+                study, patient = (record.get(field) for field in ("study_id", "subject_id"))
                 for path in paths:
-                    yield _Image(str(path).lstrip("/"), name, study, patient, PARTS[part], report)
-    except (ValueError, KeyError, TypeError, AttributeError):
+                    yield _Image(
+                        str(path).lstrip("/"),
+                        name,
+                        name if study is None else str(study),
+                        "" if patient is None else str(patient),
+                        PARTS[part],
+                        report,
+                    )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise broken from None
 
 
