@@ -17,6 +17,9 @@ PRESENT, ABSENT, UNCERTAIN, BLANK, UNLABELLED = 1, 0, -1, -2, -3
 
 Task = Literal["multilabel", "multiclass", "binary"]
 
+MOST_WORDS = 100
+"""Different words of a column that a manifest tells; a column of ids would fill it."""
+
 LABEL_KINDS = {"present": PRESENT, "absent": ABSENT, "uncertain": UNCERTAIN, "blank": BLANK, "unlabelled": UNLABELLED}
 """The codes by their names."""
 
@@ -33,6 +36,7 @@ class Archive:
         reports: Each study's report, by the archive's study id: its file below the reports' folder, or its text where
             it stands in a table.
         ungrouped: Images that no group_pattern matched.
+        counted: What else the adapter counted, by its name; nothing of it was left out.
         columns: Further columns of the images, such as age, sex, race, site, one value an image; None where unknown.
             No value may tell who the patient is.
         phi_columns: The same for what may: it stays below phi_root, beside the sources.
@@ -53,6 +57,7 @@ class Archive:
     published: list[str] = field(default_factory=list)
     reports: dict[str, Entry | str] = field(default_factory=dict)
     ungrouped: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
     columns: dict[str, list[Any]] = field(default_factory=dict)
     phi_columns: dict[str, list[Any]] = field(default_factory=dict)
     aliases: list[str] = field(default_factory=list)
@@ -133,12 +138,17 @@ def label_counts(labels: Sequence[str], raw: Int8[np.ndarray, "n l"]) -> dict[st
 
 
 def summary(values: Sequence[Any]) -> dict[str, Any]:
-    """What a further column holds: range of its numbers or images by word, and for how many images nothing is known."""
+    """What a further column holds: range of its numbers or images by word, and for how many images nothing is known.
+
+    Of more than :data:`MOST_WORDS` words the most frequent are told, and how many ``more`` there are.
+    """
     known = [value for value in values if value is not None]
     found: dict[str, Any] = {"unknown": len(values) - len(known)}
     if known and not any(isinstance(value, str) for value in known):
         return found | {"least": float(min(known)), "most": float(max(known))}
-    return found | {"words": dict(sorted(Counter(map(str, known)).items()))}
+    words = Counter(map(str, known))
+    told = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:MOST_WORDS]
+    return found | {"words": dict(sorted(told))} | ({"more": len(words) - len(told)} if len(words) > len(told) else {})
 
 
 def choose_labels(wanted: Sequence[str], there: Sequence[str]) -> list[str]:

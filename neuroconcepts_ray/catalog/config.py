@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from neuroconcepts_ray.catalog.adapters import TABLE, adapter
 from neuroconcepts_ray.catalog.mapping import CsvMapping
+from neuroconcepts_ray.catalog.sections import CbisConfig, DdsmConfig, DicomConfig
 from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
 
 ALGORITHM = 2
@@ -76,12 +77,19 @@ class CatalogConfig(StrictModel):
     injected: Literal["refuse", "drop", "keep"] = "refuse"
     """ham10000: what becomes of rows that others have put into the metadata, known by a foreign id, dx or dx_type."""
     labels_file: Annotated[str | None, PATH] = None
-    """r2gen: CSV with an id column (dicom_id, image_id, study_id or id) and a column of 1, 0, -1 or blank a label, such
-    as MIMIC's chexpert table; without it the catalog has no labels, which is enough for weights brought along."""
+    """r2gen, dicom: CSV with an id column (r2gen: dicom_id, image_id, study_id or id; dicom: SOPInstanceUID,
+    StudyInstanceUID or PatientID) and a column of 1, 0, -1 or blank a label, such as MIMIC's chexpert table; without it
+    the catalog has no labels, which is enough for weights brought along."""
     notes: Literal["summarized", "original", "none"] = "summarized"
     """fairvlmed: which clinical notes are the reports."""
     csv: CsvMapping | None = None
     """csv: the table, and what its columns mean."""
+    ddsm: DdsmConfig = DdsmConfig()
+    """ddsm: films or patches."""
+    cbis: CbisConfig = CbisConfig()
+    """cbis-ddsm: mammograms or crops."""
+    dicom: DicomConfig = DicomConfig()
+    """dicom: which files."""
     split: Literal["published", "hash", "file"] = "published"
     """published: the archive's train gives fit and probe, validate gives select and verify, test is test. hash: every
     group by its hash, whatever the archive says. file: as published, but by ``split_file``."""

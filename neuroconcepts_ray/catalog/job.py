@@ -120,6 +120,7 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "policy": {"blank": config.blank, "uncertain": config.uncertain},
         "left_out": archive.left_out,
         "ungrouped": archive.ungrouped,
+        "counted": archive.counted,
         "grouped_by": archive.grouped_by,
         "split": config.split,
         "parts": dict(sorted(Counter(archive.published).items())) if config.split != "hash" else {},

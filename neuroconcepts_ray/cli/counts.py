@@ -58,8 +58,9 @@ def render(facts: Mapping[str, Any]) -> Group:
     rows: list[tuple[str, Any]] = [(shown, facts[name]) for name, shown in counts.items()]
     rows += [(f"role {role}", count) for role, count in facts["roles"].items()]
     rows += [(f"left out: {reason}", count) for reason, count in facts["left_out"].items() if count]
-    told = {"ungrouped": "groups of their own, for no pattern fits", "unlabelled_studies": "studies without labels"}
+    told = {"ungrouped": "images whose patient is not known", "unlabelled_studies": "studies without labels"}
     rows += [(shown, facts[name]) for name, shown in told.items() if facts[name]]
+    rows += [(name.replace("_", " "), count) for name, count in facts["counted"].items() if count]
     if facts["split_file"]:
         split = facts["split_file"]
         rows += [(f"ids of the split file ({split['by']})", split["ids"])]
@@ -89,7 +90,8 @@ def _columns(columns: Mapping[str, Mapping[str, Any]]) -> Iterable[tuple[Any, ..
             yield name, held["unknown"], f"{held['least']:g} to {held['most']:g}"
             continue
         words = sorted(held["words"].items(), key=lambda item: (-item[1], item[0]))
-        more = f", {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+        hidden = max(0, len(words) - MOST_WORDS) + held.get("more", 0)
+        more = f", {hidden} more" if hidden else ""
         yield name, held["unknown"], ", ".join(f"{word} {count}" for word, count in words[:MOST_WORDS]) + more
 
 

@@ -15,6 +15,7 @@ from neuroconcepts_ray.config import validate
 
 from .archives import fair, ham, ham_rows, iu, put, r2gen, table
 from .conftest import Mimic, Run, film
+from .scans import ddsm_archive, hospital, mammograms
 from .test_csv import COLUMNS, rows_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "archives.md").read_text()
@@ -46,6 +47,9 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "r2gen": lambda root: r2gen(root, iu()),
     "fairvlmed": fair,
     "csv": clinic,
+    "ddsm": ddsm_archive,
+    "cbis-ddsm": mammograms,
+    "dicom": hospital,
 }
 
 
@@ -58,6 +62,10 @@ def test_every_config_of_the_page_catalogues_its_archive(
         fields |= {"root": str(mimic.root), "reports": str(mimic.root / "reports")}
     else:
         fields["root"] = str(MAKERS[fields["adapter"]](tmp_path / "data"))
+    (tmp_path / "key").write_bytes(bytes(32))  # so that chance leaves no role empty
+    fields["hash_key_file"] = str(tmp_path / "key")
+    if "labels_file" in fields:
+        fields["labels_file"] = str(tmp_path / "labels.csv")
     if "split_file" in fields:
         parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         for row in ham_rows():

@@ -76,6 +76,16 @@ TABLE: tuple[Adapter, ...] = (
     Adapter(
         "csv", "Any table that names image files; its columns are mapped.", frozenset({"csv", "positive", "reports"})
     ),
+    Adapter("ddsm", "DeepMiner's DDSM: ddsm_raw, ddsm_patches, ddsm_masks and their lists.", frozenset({"ddsm"})),
+    Adapter(
+        "cbis-ddsm", "CBIS-DDSM: its four csv tables with TCIA's DICOM tree or Kaggle's jpeg.", frozenset({"cbis"})
+    ),
+    Adapter(
+        "dicom",
+        "A folder or DICOMweb export of DICOM files, named by their headers.",
+        frozenset({"dicom", "labels_file"}),
+        splits=False,
+    ),
 )
 
 

@@ -14,18 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int8
 
-from neuroconcepts_ray.catalog.archive import (
-    UNLABELLED,
-    Archive,
-    choose_labels,
-    no_view_is_wanted,
-    text_of_each_study,
-)
+from neuroconcepts_ray.catalog.archive import Archive, no_view_is_wanted, text_of_each_study
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.sheets import column, headings, label_codes, read_beside, read_in, read_sheet
+from neuroconcepts_ray.catalog.labels_file import join_labels
+from neuroconcepts_ray.catalog.sheets import read_in
 from neuroconcepts_ray.catalog.trees import Entry, Tree, is_image
 from neuroconcepts_ray.errors import ConfigError, InputError
 
@@ -124,7 +118,8 @@ def scan(
         published_counts=dict(PUBLISHED[grouped_by]),
     )
     if config.labels_file is not None:
-        archive.labels, archive.raw = _labels(config, config.labels_file, kept)
+        names = {name: [image.study if name == "study_id" else image.record for image in kept] for name in IDS}
+        archive.labels, archive.raw, _ = join_labels(config.labels_file, names, config.labels, _NO_LABELS)
     elif config.labels:
         raise ConfigError(
             "annotation.json has no labels", value=", ".join(config.labels), where="catalog.labels",
@@ -166,30 +161,3 @@ def _records(data: bytes) -> Iterator[_Image]:
 def _image_id(image: _Image, key: HashKey) -> str:
     """MIMIC's dicom_id as it is; of anything else, which may be an accession number, the path's keyed hash."""
     return image.record if _DICOM_ID.fullmatch(image.record) else key.hash("image", image.path)
-
-
-def _labels(config: CatalogConfig, uri: str, images: list[_Image]) -> tuple[list[str], Int8[np.ndarray, "n l"]]:
-    where = "catalog.labels_file"
-    sheet = read_sheet(read_beside(uri, where), where)
-    by = next((name for name in IDS if name in sheet.column_names), None)
-    if by is None:
-        raise ConfigError(
-            "the labels' table has no column of ids",
-            value=headings(sheet),
-            limit=" or ".join(IDS),
-            where=where,
-        )
-    labels = choose_labels(config.labels, [name for name in sheet.column_names if name not in (*IDS, *_NO_LABELS)])
-    known = column(sheet, by, where)
-    row_of = {name: row for row, name in enumerate(known)}
-    if len(row_of) < len(known):
-        raise InputError("ids stand in the labels' table twice", value=len(known) - len(row_of), limit=0, where=where)
-    # One row more than the table: the one that images without a row point to.
-    codes = np.full((len(known) + 1, len(labels)), UNLABELLED, dtype=np.int8)
-    for place, label in enumerate(labels):
-        codes[:-1, place] = label_codes(column(sheet, label, where), label, where)
-    names = [image.study if by == "study_id" else image.record for image in images]
-    rows = np.array([row_of.get(name, len(known)) for name in names], dtype=np.intp)
-    if len(names) and (rows == len(known)).all():
-        raise InputError("the labels' table knows none of the images", value=f"column {by}", where=where)
-    return labels, codes[rows]
