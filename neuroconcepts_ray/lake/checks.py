@@ -36,8 +36,8 @@ class Problem:
 
 
 def receipt_key(part: Part) -> str:
-    """Where the receipt of a shard's part is."""
-    return f"{part.key.partition('/parts/')[0]}/receipts/{part.shard}.json"
+    """Where the receipt of a part is, if it has one: shards of images do, and the files of an index's segments."""
+    return f"{part.key.partition('/parts/')[0]}/receipts/{part.shard or part.name}.json"
 
 
 def check_part(store: Store, part: Part) -> str | None:
@@ -63,7 +63,10 @@ def check_part(store: Store, part: Part) -> str | None:
     if sha256 != part.sha256:
         return "a committed part was altered"
     if part.rows and part.key.endswith(".parquet"):
-        rows = pq.read_metadata(path or pa.BufferReader(data)).num_rows
+        try:
+            rows = pq.read_metadata(path or pa.BufferReader(data)).num_rows
+        except pa.ArrowInvalid:
+            return "a committed part is no Parquet table"
         if rows != part.rows:
             return f"a table has {rows} rows instead of {part.rows}"
     return None
@@ -99,16 +102,18 @@ def check_manifest(found: Survey, key: str) -> Iterator[Problem]:
 
 
 def _receipts(found: Survey, manifest: Manifest) -> Iterator[str]:
-    shards = [part for part in manifest.parts if part.shard]
-    receipts = [found.receipts.get(receipt_key(part)) for part in shards]
-    for part, receipt in zip(shards, receipts, strict=True):
-        if receipt is None and receipt_key(part) not in found.damaged:
-            yield f"the receipt of a shard is gone: {receipt_key(part)}"
-        elif receipt is not None and receipt.part != part:
+    aside = []
+    for part in manifest.parts:
+        receipt = found.receipts.get(receipt_key(part))
+        if receipt is None:
+            if part.shard and receipt_key(part) not in found.damaged:
+                yield f"the receipt of a shard is gone: {receipt_key(part)}"
+            continue
+        aside += receipt.quarantined
+        if receipt.part != part:
             yield f"a receipt names another part than the manifest: {receipt_key(part)}"
-    said = [bad for receipt in receipts if receipt is not None for bad in receipt.quarantined]
-    if shards and None not in receipts and said != manifest.quarantined:
-        yield f"{len(manifest.quarantined)} images are set aside, but by its receipts {len(said)}"
+    if any(part.shard for part in manifest.parts) and aside != manifest.quarantined:
+        yield f"{len(manifest.quarantined)} images are set aside, but by its receipts {len(aside)}"
 
 
 def _counts(found: Survey, key: str) -> Iterator[str]:
@@ -119,8 +124,8 @@ def _counts(found: Survey, key: str) -> Iterator[str]:
             if rows != manifest.images:
                 yield f"{rows} rows of {starts.rstrip('-')}, but {manifest.images} images"
         return
-    starts = UPSTREAM.get(manifest.kind)
-    if starts is None or "parent" in manifest.inputs:  # a changed index has other images than its codes
+    starts = UPSTREAM.get(manifest.kind, "")
+    if not starts or "parent" in manifest.inputs:  # a changed index has other images than its codes
         return
     above = [one for role, keys in found.inputs(key).items() if role.startswith(starts) for one in keys]
     if not above:
@@ -130,9 +135,9 @@ def _counts(found: Survey, key: str) -> Iterator[str]:
         rows = sum(int(count) for _, count in manifest.facts.get("segments", []))
     else:
         rows = manifest.images or 0
-    aside = len(manifest.quarantined)
+    aside, above_it = len(manifest.quarantined), starts.rstrip(".")
     if rows + aside != images:
-        yield f"{rows} rows and {aside} images set aside do not add up to the {images} images of its {starts.rstrip('.')}"
+        yield f"{rows} rows and {aside} images set aside do not add up to the {images} images of its {above_it}"
 
 
 def check_refs(found: Survey) -> Iterator[Problem]:

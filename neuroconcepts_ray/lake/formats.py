@@ -1,7 +1,7 @@
 """Versions of the lake's format: what this program reads, and how a lake of an older version becomes one of today's.
 
-An artifact's name holds the version (it is in every recipe), so migrating writes new manifests beside the old ones, over
-the same parts; what is no longer needed goes with `gc`. A step changes what a manifest says; names follow by themselves.
+An artifact's name holds the version (it is in every recipe), so migrating writes new manifests beside the old ones,
+over the same parts; what is no longer needed goes with `gc`. A step changes what a manifest says; names follow.
 """
 
 from collections.abc import Callable, Mapping

@@ -58,6 +58,8 @@ def leases(store: Store) -> list[Held]:
     """All leases there are, dead or alive; one that cannot be read counts as what claims most."""
     found = []
     for blob in store.scan("leases"):
+        if not blob.key.endswith(".json"):
+            continue  # half written
         try:
             lease = validate(Lease, json.loads(store.read(blob.key)))
         except FileNotFoundError:
@@ -131,5 +133,5 @@ def _exclude(store: Store, own: str, exclusive: bool) -> None:
                 "another command is at work in this lake, and the two exclude each other",
                 value=one.lease.verb,
                 where=one.key,
-                remedy=f"Run the same command again when it has ended; if it was killed, {TTL_S / 60:.0f} minutes later",
+                remedy=f"Run the same command again when it has ended; {TTL_S / 60:.0f} minutes later, if killed",
             )

@@ -31,6 +31,9 @@ PART = re.compile(r"(?!refs/|leases/|training/)(?P<kind>[^/]+)/(?P<recipe>[^/]+)
 OUTSIDE = ("archive", "change")
 """Inputs that are digests of what is no artifact: the archive's rows, a change of an index."""
 
+PASSED = {"index": "parent"}
+"""Inputs by kind that nobody reads again: the state that an index was changed from."""
+
 MODELS = ("classifier", "sae")
 """Models of a recipe that are artifacts, by the digest of their content."""
 
@@ -74,7 +77,8 @@ class Survey:
         """
         manifest = self.manifests[key]
         models = manifest.recipe_body.get("models", {})
-        named = {role: content for role, content in manifest.inputs.items() if role not in OUTSIDE}
+        skipped = (*OUTSIDE, PASSED.get(manifest.kind))
+        named = {role: content for role, content in manifest.inputs.items() if role not in skipped}
         named |= {role: str(models[role]) for role in MODELS if role in models}
         found = {role: self.by_content.get(content, []) for role, content in named.items()}
         base = manifest.facts.get("base")

@@ -9,7 +9,7 @@ from typing import Any
 
 from neuroconcepts_ray.lake.checks import COPY, Problem, check_manifest, check_part, check_phi, check_refs, receipt_key
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Part
+from neuroconcepts_ray.lake.manifest import Part, Receipt
 from neuroconcepts_ray.lake.survey import RECEIPT, THREADS, Survey, survey
 
 Advance = Callable[[int], None]
@@ -62,7 +62,7 @@ def verify(lake: Lake, roots: Iterable[str] = (), *, everything: bool = False, t
     parts = list({(part.root, part.key): part for part in named}.values())
     total = sum(part.bytes for part in parts)
     with (track or _silent)(total) as advance:
-        problems += _parts(lake, parts, owners, advance)
+        problems += _parts(lake, parts, owners, found.receipts, advance)
     records = len(found.manifests) + len(found.receipts) + sum(map(len, found.refs.values()))
     return Report(len(wanted), records, len(parts), total, sorted(set(problems)))
 
@@ -78,8 +78,7 @@ def _owners(found: Survey, wanted: Sequence[str], everything: bool) -> dict[str,
     for key in wanted:
         for part in found.manifests[key].parts:
             owners.setdefault(part.key, []).append(key)
-            if part.shard:
-                owners.setdefault(receipt_key(part), []).append(key)
+            owners.setdefault(receipt_key(part), []).append(key)
     if everything:
         for key, receipt in found.receipts.items():
             owners.setdefault(key, [])
@@ -95,12 +94,18 @@ def _damaged(found: Survey, owners: Mapping[str, list[str]], everything: bool) -
     ]
 
 
-def _parts(lake: Lake, parts: Sequence[Part], owners: Mapping[str, list[str]], advance: Advance) -> list[Problem]:
+def _parts(
+    lake: Lake,
+    parts: Sequence[Part],
+    owners: Mapping[str, list[str]],
+    receipts: Mapping[str, Receipt],
+    advance: Advance,
+) -> list[Problem]:
     def check(part: Part) -> Problem | None:
         what = check_part(lake.root(part.root), part)
         if what is None:
             return None
-        names = [*([receipt_key(part)] if part.shard else []), *owners[part.key]]
+        names = [*([receipt_key(part)] if receipt_key(part) in receipts else []), *owners[part.key]]
         return Problem(part.root, part.key, what, f"{COPY}; or remove {', '.join(names)}, and run the stage again")
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -112,10 +112,8 @@ def read_part(path: Path) -> Any:
 def expectations(folder: Path) -> dict[str, Any]:
     """All that every manifest's parts say, in the order of the refs and folders."""
     lake = folder / "lake"
-    refs = {
-        ref.name: [json.loads((ref / f"{n}.json").read_bytes())["artifact"] for n in range(1, 1 + len(os.listdir(ref)))]
-        for ref in sorted((lake / "refs").iterdir())
-    }
+    versions = {ref.name: sorted(ref.iterdir(), key=lambda file: int(file.stem)) for ref in (lake / "refs").iterdir()}
+    refs = {name: [json.loads(one.read_bytes())["artifact"] for one in versions[name]] for name in sorted(versions)}
     manifests = []
     for file in sorted(lake.glob("*/*/*.json")):
         if file.parts[-3] == "refs":

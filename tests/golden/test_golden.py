@@ -90,9 +90,7 @@ def test_the_catalog_says_what_it_said(version: str, lake: Lake) -> None:
         sources = load_sources(lake, manifest)
         assert [source.sha256 for source in sources.values()] == column(one, "sources-", "sha256")
         reports = load_reports(lake, manifest)
-        assert reports == dict(
-            zip(column(one, "reports-", "study"), column(one, "reports-", "text"), strict=True)
-        )
+        assert reports == dict(zip(column(one, "reports-", "study"), column(one, "reports-", "text"), strict=True))
 
 
 def test_the_models_say_what_they_said(version: str, lake: Lake) -> None:

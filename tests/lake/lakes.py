@@ -1,4 +1,4 @@
-"""A tiny lake with every kind of record, made without Ray or torch: catalog, codes, an index with removed images, refs."""
+"""A tiny lake with every kind of record, made without Ray or torch: up to an index with removed images, and refs."""
 
 from pathlib import Path
 
