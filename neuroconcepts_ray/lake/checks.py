@@ -141,9 +141,9 @@ def _counts(found: Survey, key: str) -> Iterator[str]:
 
 
 def check_refs(found: Survey) -> Iterator[Problem]:
-    """Versions that are missing, and newest versions that point to nothing.
+    """Versions that are missing, and refs whose newest version points to nothing.
 
-    Older versions may point to what `gc` has let go of; nobody reads them but the one of each recipe that is newest.
+    Older versions may point to what `gc` has let go of.
     """
     there: dict[str, set[int]] = {name: set(numbers) for name, numbers in found.refs.items()}
     for match in filter(None, map(REF.match, found.damaged)):
@@ -152,11 +152,10 @@ def check_refs(found: Survey) -> Iterator[Problem]:
         for number in sorted(set(range(1, max(numbers) + 1)) - numbers):
             yield Problem("lake", f"refs/{name}/{number}.json", "a version of a ref is missing", COPY)
     for name, versions in found.refs.items():
-        newest = {ref.recipe: (number, ref) for number, ref in sorted(versions.items())}
-        for number, ref in newest.values():
-            if address(ref) not in found.manifests and address(ref) not in found.damaged:
-                what = f"a ref points to an artifact that is gone: {address(ref)}"
-                yield Problem("lake", f"refs/{name}/{number}.json", what, f"{COPY}; or run the stage again")
+        number, at = max(versions), address(versions[max(versions)])
+        if not any(at in records for records in (found.manifests, found.damaged, found.older)):
+            what = f"a ref points to an artifact that is gone: {at}"
+            yield Problem("lake", f"refs/{name}/{number}.json", what, f"{COPY}; or run the stage again")
 
 
 def check_phi(phi: Store) -> Iterator[Problem]:

@@ -17,6 +17,29 @@ STEPS: dict[int, Step] = {}
 """The step from each version to the next. There is one version so far, and so there are no steps."""
 
 
+class OlderFormat(InputError):
+    """A record of an older format than is read.
+
+    Args:
+        raw: The record as plain data.
+        key: Its key.
+    """
+
+    def __init__(self, raw: Mapping[str, Any], key: str) -> None:
+        super().__init__(
+            "the lake was written in an older format",
+            value=raw["format"],
+            limit=recipes.FORMAT,
+            where=key,
+            remedy="Run `neuroconcepts migrate` once",
+        )
+        self.raw = dict(raw)
+
+    def fields(self) -> dict[str, Any]:
+        """As the error that it is to everybody else."""
+        return super().fields() | {"type": "InputError"}
+
+
 def check_format(raw: Mapping[str, Any], key: str) -> None:
     """Refuse a record of a format that this program does not read.
 
@@ -25,16 +48,18 @@ def check_format(raw: Mapping[str, Any], key: str) -> None:
         key: Its key, for messages.
 
     Raises:
-        InputError: It is newer, or older than what can be read.
+        OlderFormat: It can be migrated.
+        InputError: It is newer than this program.
     """
     version = raw.get("format", recipes.FORMAT)
     if not isinstance(version, int) or version == recipes.FORMAT:
         return
-    newer = version > recipes.FORMAT
+    if version < recipes.FORMAT:
+        raise OlderFormat(raw, key)
     raise InputError(
-        f"the lake was written in {'a newer' if newer else 'an older'} format",
+        "the lake was written in a newer format",
         value=version,
         limit=recipes.FORMAT,
         where=key,
-        remedy="Upgrade neuroconcepts-ray" if newer else "Run `neuroconcepts migrate` once",
+        remedy="Upgrade neuroconcepts-ray",
     )

@@ -14,17 +14,19 @@ from typing import Any, Literal
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake import leases
+from neuroconcepts_ray.lake.formats import OlderFormat
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Root
+from neuroconcepts_ray.lake.migrate import prepare
 from neuroconcepts_ray.lake.store import SCRATCH
-from neuroconcepts_ray.lake.survey import PART, Survey, survey
+from neuroconcepts_ray.lake.survey import PART, Survey, address, survey
 
 GRACE_S = 24 * 3600.0
 """Bytes younger than this are left alone, whatever they are."""
 
 Sort = Literal["orphan", "unfinished", "artifact"]
 
-_ORDER = ("manifest", "receipt", "part", "lease", "scratch", "checkpoints")
+_ORDER = ("ref", "manifest", "receipt", "part", "lease", "scratch", "checkpoints")
 """What is removed first: a kill in between leaves orphans, and nothing that points to what is gone."""
 
 
@@ -34,7 +36,7 @@ class Garbage:
 
     Attributes:
         sort: ``orphan``, ``unfinished`` or ``artifact``.
-        what: ``part``, ``receipt``, ``manifest``, ``lease``, ``scratch`` or ``checkpoints``.
+        what: ``ref``, ``manifest``, ``receipt``, ``part``, ``lease``, ``scratch`` or ``checkpoints``.
         root: Below which root.
         key: Its key; of checkpoints their folder's.
         bytes: Its size.
@@ -102,6 +104,11 @@ def collect(
         key, error = min(found.damaged.items(), key=lambda item: item[0])
         remedy = f"{len(found.damaged)} records cannot be read: run `neuroconcepts verify --all` first"
         raise InputError(error.what, where=key, remedy=remedy)
+    if found.older:
+        migration = prepare(lake)
+        waiting = [key for key in migration.made if migration.address(key) not in found.manifests]
+        if waiting:
+            raise OlderFormat(found.older[waiting[0]], waiting[0])
     kept = _kept(found, roots, on_demand, versions)
     garbage = [
         Garbage(sort, what, root, key, size)
@@ -141,9 +148,14 @@ def _every(found: Survey, kept: Collection[str], recipes: Collection[str]) -> It
     live = {(part.root, part.key) for key in kept for part in found.manifests[key].parts}
     named = {(part.root, part.key) for manifest in found.manifests.values() for part in manifest.parts}
     promised = {(one.part.root, one.part.key): key for key, one in found.receipts.items()}
-    for key in found.manifests:
-        if key not in kept and key in here:
-            yield "artifact", "manifest", "lake", key, here[key].bytes, here[key].modified
+    named |= {(part["root"], part["key"]) for raw in found.older.values() for part in raw["parts"]}
+    unkept = [key for key in (*found.manifests, *found.older) if key not in kept]
+    for name, versions in found.refs.items():
+        if not any(address(ref) in kept for ref in versions.values()):
+            unkept += [f"refs/{name}/{number}.json" for number in versions]
+    for key in _there(found, unkept):
+        what = "ref" if key.startswith("refs/") else "manifest"
+        yield "artifact", what, "lake", key, here[key].bytes, here[key].modified
     for key, receipt in found.receipts.items():
         at = (receipt.part.root, receipt.part.key)
         if at not in live and key in here and key.split("/")[1] not in recipes:

@@ -65,17 +65,18 @@ def old_manifests(lake: Lake, to: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def prepare(lake: Lake, *, steps: Mapping[int, Step] = STEPS, to: int = recipes.FORMAT) -> Migration:
+def prepare(lake: Lake, *, steps: Mapping[int, Step] = STEPS, to: int | None = None) -> Migration:
     """Work out what a lake's older manifests become; nothing is written.
 
     Args:
         lake: The lake.
         steps: The step from each version to the next.
-        to: The version wanted.
+        to: The version wanted; today's by default.
 
     Raises:
         InputError: A manifest is damaged, or of a version from which no step leads on.
     """
+    to = recipes.FORMAT if to is None else to
     migration = Migration(old_manifests(lake, to))
     own = {key: {raw["recipe"], raw["artifact"], raw["content"]} for key, raw in migration.raw.items()}
     owners: dict[str, set[str]] = {}

@@ -258,7 +258,7 @@ class MemoryStore:
 
     def delete_tree(self, prefix: str) -> None:
         """See :class:`Store`."""
-        for blob in self.scan(prefix):
+        for blob in list(self.scan(check_key(prefix.rstrip("/")))):
             self.delete(blob.key)
 
     def local_path(self, key: str) -> Path | None:

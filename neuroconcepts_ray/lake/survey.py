@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from neuroconcepts_ray.config import StrictModel
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.commit import read_record
+from neuroconcepts_ray.lake.formats import OlderFormat
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Receipt, Root
 from neuroconcepts_ray.lake.refs import Ref
@@ -52,6 +53,7 @@ class Survey:
         manifests: Every manifest that could be read, by key.
         receipts: Every receipt that could be read, by key; empty where they were not asked for.
         refs: The versions of every ref.
+        older: Manifests of older formats, by key, as plain JSON data; see :mod:`migrate`.
         damaged: What could not be read, by key.
     """
 
@@ -59,6 +61,7 @@ class Survey:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     refs: dict[str, dict[int, Ref]] = field(default_factory=dict)
+    older: dict[str, dict[str, Any]] = field(default_factory=dict)
     damaged: dict[str, InputError] = field(default_factory=dict)
 
     @cached_property
@@ -147,6 +150,8 @@ def survey(lake: Lake, *, receipts: bool = True) -> Survey:
                 found.manifests[key] = read_record(lake.store, key, Manifest)
         except FileNotFoundError:
             return  # removed since it was listed
+        except OlderFormat as error:
+            found.older[key] = error.raw
         except InputError as error:
             found.damaged[key] = error
 

@@ -247,6 +247,6 @@ class TestGcInMemory(GcContract):
         return Lake(MemoryStore(), MemoryStore())
 
 
-def test_manifests_go_before_receipts_and_those_before_parts() -> None:
-    heap = gc.Heap([gc.Garbage("artifact", what, "lake", what, 1) for what in ("part", "manifest", "receipt")])
-    assert [one.what for one in heap.of(EVERY)] == ["manifest", "receipt", "part"]
+def test_what_points_to_something_goes_before_it() -> None:
+    heap = gc.Heap([gc.Garbage("artifact", what, "lake", what, 1) for what in ("part", "manifest", "ref", "receipt")])
+    assert [one.what for one in heap.of(EVERY)] == ["ref", "manifest", "receipt", "part"]
