@@ -8,8 +8,8 @@ write meanwhile.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from neuroconcepts_ray.errors import InputError
@@ -56,19 +56,17 @@ class Heap:
     Attributes:
         garbage: All of it, by sort and key.
         running: Commands that are at work, whose bytes are left alone.
+        known: SHA-256 of every part that a manifest names.
     """
 
     garbage: list[Garbage] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
+    known: frozenset[str] = frozenset()
 
-    def of(self, sorts: Collection[Sort]) -> list[Garbage]:
+    def of(self, sorts: Sequence[Sort]) -> list[Garbage]:
         """Those of some sorts, in the order in which they are removed."""
         some = [one for one in self.garbage if one.sort in sorts]
         return sorted(some, key=lambda one: (_ORDER.index(one.what), one))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 def collect(
@@ -117,7 +115,8 @@ def collect(
     ]
     dead = {one.key for one in held} - {one.key for one in running} - {own}
     garbage += [Garbage("orphan", "lease", "lake", key, found.blobs["lake"][key].bytes) for key in _there(found, dead)]
-    return Heap(sorted(garbage), sorted(one.lease.verb for one in running))
+    known = frozenset(part.sha256 for manifest in found.manifests.values() for part in manifest.parts)
+    return Heap(sorted(garbage), sorted(one.lease.verb for one in running), known)
 
 
 def _there(found: Survey, keys: Iterable[str]) -> list[str]:
@@ -210,7 +209,7 @@ def sweep(
     lake: Lake,
     roots: Iterable[str] = (),
     *,
-    sorts: Collection[Sort] = ("orphan",),
+    sorts: Sequence[Sort] = ("orphan",),
     dry: bool = True,
     advance: Callable[[int], None] | None = None,
     **limits: Any,
