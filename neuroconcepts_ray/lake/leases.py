@@ -91,7 +91,8 @@ def hold(store: Store, verb: str, *, exclusive: bool = False, renew_s: float = R
         The lease's key; None where the store cannot be written, so that nothing can be at risk.
 
     Raises:
-        EnvironmentFault: Another command holds a lease that excludes this one.
+        EnvironmentFault: Another command holds a lease that excludes this one, or the store cannot be written although
+            the lease was to exclude others.
     """
     key, start = f"leases/{uuid.uuid4().hex}.json", time.monotonic()
 
@@ -102,6 +103,8 @@ def hold(store: Store, verb: str, *, exclusive: bool = False, renew_s: float = R
     try:
         write()
     except OSError:
+        if exclusive:
+            raise
         yield None
         return
     stop = threading.Event()

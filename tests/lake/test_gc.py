@@ -1,7 +1,9 @@
 """gc: what nothing refers to is found and removed, what anything refers to stays, and running commands lose nothing."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -224,6 +226,46 @@ class GcContract:
             thread.join()
         assert errors == []
         assert len(done) == 24
+        assert verify(lake, everything=True).problems == []
+
+    def test_a_reader_of_an_index_that_changes_under_gc_sees_one_whole_state_each_time(
+        self, lake: Lake, have: dict[str, Manifest], tmp_path: Path
+    ) -> None:
+        base, cache = have["index.latents"], tmp_path / "cache"
+        stop, errors, seen = threading.Event(), [], []
+        images = changes.published(lake, base).open(lake, cache).segments[0].images.ids.to_pylist()
+
+        def change() -> None:
+            for image in images[5:9]:
+                with leases.hold(lake.store, "index remove"):
+                    changes.remove(lake, base, cache, [image])
+            with leases.hold(lake.store, "index compact"):
+                changes.compact(lake, base, cache)
+
+        def read() -> None:
+            index = changes.published(lake, base).open(lake, tmp_path / f"cache {len(seen)}")
+            shown = {one for segment in index.segments for one in segment.images.ids.to_pylist()}
+            assert index.statistics.images <= len(shown)
+            seen.append(index.statistics.images)
+
+        def again(work: Callable[[], object]) -> None:
+            try:
+                while not stop.is_set():
+                    work()
+            except Exception as error:
+                errors.append(error)
+
+        clear = partial(sweep, lake, [address(one) for one in have.values()], dry=False, grace_s=0.0)
+        threads = [threading.Thread(target=again, args=(work,)) for work in (read, clear)]
+        for thread in threads:
+            thread.start()
+        change()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        first = changes.published(lake, base).open(lake, cache).statistics.images + 4
+        assert set(seen) <= set(range(first - 4, first + 1))
         assert verify(lake, everything=True).problems == []
 
 
