@@ -15,6 +15,8 @@ from neuroconcepts_ray.lake.refs import Ref
 from neuroconcepts_ray.lake.store import LocalStore, MemoryStore
 from neuroconcepts_ray.lake.survey import MANIFEST, RECEIPT, REF, address
 from neuroconcepts_ray.lake.verify import verify
+from neuroconcepts_ray.retrieval.changes import published
+from neuroconcepts_ray.retrieval.search import SearchService
 from tests.lake.lakes import BAD, IMAGES, make
 
 PLAIN = Plan(Recipe("classifier", 1, {}), {})
@@ -108,6 +110,21 @@ class VerifyContract:
         assert self.named(lake, everything=True) == {lone.key: "a committed part was altered"}
         given = f"classifier/{PLAIN.recipe.digest}/{PLAIN.artifact}.json"
         assert [problem.key for problem in verify(lake, [given]).problems] == [lone.key]
+
+    def test_a_copy_elsewhere_is_whole_and_answers_as_before(
+        self, lake: Lake, have: dict[str, Manifest], tmp_path: Path
+    ) -> None:
+        asked = have["index.latents"]
+        image = published(lake, asked).open(lake, tmp_path / "cache").segments[0].images.ids[-1].as_py()
+        before = SearchService.open(lake, asked, cache=tmp_path / "cache").like(image)
+        moved = Lake(LocalStore(tmp_path / "there" / "lake"), LocalStore(tmp_path / "there" / "phi", 0o700))
+        for source, target in ((lake.store, moved.store), (lake.phi, moved.phi)):
+            for blob in list(source.scan()):
+                target.write(blob.key, source.read(blob.key))
+                source.delete(blob.key)
+        assert verify(moved, everything=True).problems == []
+        assert before == SearchService.open(moved, asked, cache=tmp_path / "new cache").like(image)
+        assert before
 
     @pytest.mark.usefixtures("have")
     def test_a_flipped_bit_in_any_file_is_found_and_named_and_readers_refuse_it(self, lake: Lake) -> None:
