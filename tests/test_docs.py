@@ -21,7 +21,8 @@ from tests.classifier.published import DENSENET121, original
 from tests.conftest import ROOT, Chain, Cluster, Command
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = [block for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "make " not in block]
+CARE = (ROOT / "docs" / "care.md").read_text()
+BLOCKS = [block for block in re.findall(r"```bash\n(.*?)```", README + CARE, re.DOTALL) if "make " not in block]
 
 
 def every_eighth_patient(real: Path, folder: Path) -> tuple[Path, Path]:
@@ -79,7 +80,7 @@ def newcomer(chain: Chain, cluster: Cluster, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.splitlines()[0][:40] for block in BLOCKS])
-def test_the_readmes_blocks_run_as_they_stand(newcomer: tuple[Path, dict[str, str]], block: str) -> None:
+def test_the_blocks_of_readme_and_care_run_as_they_stand(newcomer: tuple[Path, dict[str, str]], block: str) -> None:
     folder, variables = newcomer
     if block.startswith("ray job"):
         # `ray job submit` takes the jobs server's address, and the job then its cluster's from Ray.

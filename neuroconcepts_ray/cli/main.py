@@ -414,6 +414,107 @@ def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_
 app.command("import-model", rich_help_panel="Chain")(models.import_model)
 
 
+@app.command(rich_help_panel="Look after")
+def verify(
+    config: Config,
+    overrides: Set = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything in the lake, not only what config and refs reach.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every record and every byte of the lake, and name what is wrong with what to do; exit 3 if anything is.
+
+    **Examples**
+
+    `neuroconcepts verify -c pipeline.yaml`
+
+    `neuroconcepts verify -c pipeline.yaml --all --json`
+    """
+    from neuroconcepts_ray.cli import care
+
+    raise typer.Exit(care.verify(config, overrides or [], everything=everything, as_json=as_json))
+
+
+@app.command(rich_help_panel="Look after")
+def gc(
+    config: Annotated[
+        list[Path],
+        typer.Option(
+            "--config", "-c", help="A pipeline's YAML file. Repeatable: all that share the lake.", dir_okay=False
+        ),
+    ],
+    overrides: Set = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also work that was begun and that no config given here plans.")
+    ] = False,
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts", help="Also finished artifacts that no ref and no config given here reaches.")
+    ] = False,
+    keep_versions: Annotated[
+        int | None, typer.Option(help="With --artifacts: refs keep only their newest versions.", min=1)
+    ] = None,
+    older_than: Annotated[float, typer.Option(help="Hours for which bytes are left alone.", min=0)] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say which bytes nothing refers to any more, and remove them with --yes; safe beside running commands.
+
+    **Examples**
+
+    `neuroconcepts gc -c pipeline.yaml`
+
+    `neuroconcepts gc -c pipeline.yaml --yes`
+
+    `neuroconcepts gc -c one.yaml -c two.yaml --artifacts --keep-versions 3`
+    """
+    from neuroconcepts_ray.cli import care
+
+    care.gc(
+        config,
+        overrides or [],
+        unfinished=unfinished,
+        artifacts=artifacts,
+        versions=keep_versions,
+        older_than_h=older_than,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel="Look after")
+def doctor(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The pipeline's YAML file.", envvar="NEUROCONCEPTS_CONFIG", dir_okay=False),
+    ] = None,
+    overrides: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at environment and configuration; every line is ok or says what to do. Exit 4 if something will fail.
+
+    **Examples**
+
+    `neuroconcepts doctor`
+
+    `neuroconcepts doctor -c pipeline.yaml --json`
+    """
+    from neuroconcepts_ray.cli import care
+
+    raise typer.Exit(care.doctor(config, overrides or [], as_json=as_json))
+
+
+@app.command(rich_help_panel="Look after")
+def migrate(config: Config, overrides: Set = None, dry_run: DryRun = False) -> None:
+    """Bring a lake of an older format to today's: new manifests beside the old ones, over the same bytes.
+
+    **Example:** `neuroconcepts migrate -c pipeline.yaml --dry-run`
+    """
+    from neuroconcepts_ray.cli import care
+
+    care.migrate(config, overrides or [], dry_run=dry_run)
+
+
 @app.command("config", rich_help_panel="Look after")
 def show_config() -> None:
     """List every key of a pipeline file with its default and meaning.

@@ -10,6 +10,7 @@ from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.cli import counts
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
 from neuroconcepts_ray.retrieval import faiss_guard
 from neuroconcepts_ray.stages import TABLE
@@ -79,7 +80,8 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
                     f"{verbs[0]} needs {o.name}, which is not finished",
                     remedy=f"Run `neuroconcepts {o.stage.verb}` with the same config first, or `run` for all",
                 )
-    outcomes = line.walk(make=verbs, until=last, tell=_tell)
+    with leases.hold(line.lake.store, "run" if len(verbs) > 1 else last):
+        outcomes = line.walk(make=verbs, until=last, tell=_tell)
     Console().print(table(outcomes))
     if verbs == ("catalog",) and outcomes[0].manifest is not None:
         Console().print(counts.render(outcomes[0].manifest.facts))

@@ -105,6 +105,7 @@ class Lake:
         plain = json.loads(json.dumps(dict(facts or {})))
         content = content_digest(plan.recipe.kind, parts, quarantined, plain)
         manifest = Manifest(
+            format=plan.recipe.body()["format"],
             kind=plan.recipe.kind,
             name=name,
             recipe=plan.recipe.digest,
