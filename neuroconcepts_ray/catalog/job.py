@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from neuroconcepts_ray.catalog.adapters import adapter
 from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts
-from neuroconcepts_ray.catalog.config import ALGORITHM, CatalogConfig
+from neuroconcepts_ray.catalog.config import ALGORITHM, SCALE, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
 from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
+from neuroconcepts_ray.catalog.tombstones import leave_out, live, tokens
 from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -62,6 +63,7 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
     reports = open_tree(config.reports, "catalog.reports") if config.reports is not None else None
     key = make_key(config, lake.phi)
     archive = adapter(config.adapter).scan(config, root, reports, key)
+    leave_out(archive, key, tokens(lake))
     archive.check()
 
     images_sha256 = _digests(lake, config, "images", root, archive.files)
@@ -81,6 +83,7 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         inputs["parent"] = parent.content
         kept = parent.parts
         facts["partitions"] = list(parent.facts["partitions"])
+        facts |= {name: parent.facts[name] for name in (SCALE,) if name in parent.facts}
         rows = new
     plan = Plan(recipe, inputs)
     manifest = lake.find(plan)
@@ -140,7 +143,7 @@ def _report_digests(lake: Lake, config: CatalogConfig, tree: Tree, reports: list
 def _beyond_parent(lake: Lake, parent: Manifest, rows: Rows) -> Rows | None:
     return beyond(
         rows,
-        lake.tables(parent, "images-"),
+        live(lake.tables(parent, "images-")),
         lake.tables(parent, "sources-"),
         lake.tables(parent, "reports-", ["study", "sha256"]),
     )

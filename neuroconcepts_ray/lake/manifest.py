@@ -86,6 +86,9 @@ class Manifest(StrictModel):
     """Small results that belong to the content: dimensions, labels, metrics."""
     profile: dict[str, str] = {}
     """The numeric profile that all shards share."""
+    notes: dict[str, Any] = {}
+    """What is to be known of the artifact and is no part of its content, such as how many patients were erased since
+    a model was fitted."""
     content: str
     """Digest of the content: equal for equal results, whoever computed them and however often they died."""
     nonce: str = ""
