@@ -408,6 +408,32 @@ def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_
     look.status(config, overrides or [], new_only=new_only, as_json=as_json)
 
 
+@app.command(rich_help_panel="Look after")
+def erase(
+    config: Config,
+    overrides: Set = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A patient's keyed hash, as tables show it. Repeatable.")
+    ] = None,
+    patient_file: Annotated[
+        Path | None, typer.Option(help="A file of patient ids, one a line: no id stands in a shell's history.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase patients from everything the product keeps; their films are left out from then on.
+
+    **Examples**
+
+    `neuroconcepts erase -c pipeline.yaml --group HASH --dry-run`
+
+    `neuroconcepts erase -c pipeline.yaml --patient-file patients.txt`
+    """
+    from neuroconcepts_ray.cli import erase as erasing
+
+    erasing.run(config, overrides or [], group or [], patient_file, dry_run=dry_run, as_json=as_json)
+
+
 @app.command("config", rich_help_panel="Look after")
 def show_config() -> None:
     """List every key of a pipeline file with its default and meaning.

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.catalog.tombstones import check_finished
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
@@ -63,6 +64,7 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     if "index" in verbs:
         faiss_guard.check()  # before hours of mining, not after
+    check_finished(line.lake)
     last = verbs[-1]
     if dry_run:
         outcomes = line.walk(until=last)

@@ -131,5 +131,5 @@ def _exclude(store: Store, own: str, exclusive: bool) -> None:
                 "another command is at work in this lake, and the two exclude each other",
                 value=one.lease.verb,
                 where=one.key,
-                remedy=f"Run the same command again when it has ended; if it was killed, {TTL_S / 60:.0f} minutes later",
+                remedy=f"Run the same command again when it has ended; if it was killed, wait {TTL_S / 60:.0f} minutes",
             )
