@@ -60,24 +60,27 @@ def preview(lake: Lake, victims: Victims) -> Outcome:
     rewriting = _rewriting(lake, seen, victims, Moved())
     affected = rewriting.affected()
     kinds = Counter(manifest.kind for manifest in affected)
-    goes = sweep.doomed(seen, Moved(manifests={address(one): "" for one in affected}), rewriting.naming, victims)
     # What is rewritten keeps the parts that name nobody.
     kept = {
-        (part.root, part.key)
+        (part.root, part.key): part
         for one in affected
-        if one.kind in ORDER
+        if one.kind in ORDER and one.kind != "codes"
         for part in one.parts
-        if (part.root, part.key) not in rewriting.naming
     }
-    places = [place for place in goes.places if place not in kept]
+    shards = {
+        (part.root, part.key): part for one in affected if one.kind == "codes" for part in one.parts if part.shard
+    }
+    kept = {place: part for place, part in (kept | shards).items() if place not in rewriting.naming}
+    moved = Moved(manifests={address(one): "" for one in affected})
+    goes = sweep.doomed(seen, moved, rewriting.naming, victims, kept)
     return Outcome(
         patients=len(victims.patients or victims.groups),
         images=len(victims.image_ids),
         reports=victims.reports,
         rewritten={kind: count for kind, count in kinds.items() if kind in ORDER},
         given_up={kind: count for kind, count in kinds.items() if kind not in ORDER},
-        objects=len(places),
-        bytes=sum(seen.blobs[root][key].bytes for root, key in places),
+        objects=len(goes.places),
+        bytes=goes.bytes,
     )
 
 
@@ -126,13 +129,13 @@ def erase(lake: Lake, name: str, victims: Victims, cache: Path) -> Outcome:
     sweep.clear_cache(cache, goes.parts)
     sweep.delete(lake, goes)
     sweep.forget_files(lake, victims)
-    kinds = Counter((key.partition("/")[0], bool(new)) for key, new in moved.manifests.items())
+    kinds = Counter(key.partition("/")[0] for key in moved.manifests)
     return Outcome(
         patients=len(victims.patients or victims.groups),
         images=len(victims.image_ids),
         reports=victims.reports,
-        rewritten={kind: count for (kind, new), count in kinds.items() if new},
-        given_up={kind: count for (kind, new), count in kinds.items() if not new},
+        rewritten={kind: count for kind, count in kinds.items() if kind in ORDER},
+        given_up={kind: count for kind, count in kinds.items() if kind not in ORDER},
         objects=len(goes.places),
         bytes=goes.bytes,
     )

@@ -1,6 +1,6 @@
 """What goes: the one place that deletes what was committed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,9 @@ def _stem(key: str) -> str:
     return f"{folder}/{name.rpartition('-')[0]}"
 
 
-def doomed(survey: Survey, moved: Moved, naming: set[Place], victims: Victims) -> Doomed:
+def doomed(
+    survey: Survey, moved: Moved, naming: set[Place], victims: Victims, kept: Mapping[Place, Part] | None = None
+) -> Doomed:
     """Manifests that were rewritten or given up, receipts that name a victim, and parts that nothing refers to then.
 
     Args:
@@ -55,9 +57,10 @@ def doomed(survey: Survey, moved: Moved, naming: set[Place], victims: Victims) -
         moved: What was.
         naming: Parts that name a victim.
         victims: They.
+        kept: Parts that stay although nothing refers to them but what is rewritten, as before a rewriting.
     """
     manifests = [key for key in survey.manifests if key in moved.manifests]
-    live: dict[Place, Part] = {}
+    live: dict[Place, Part] = dict(kept or {})
     dead: dict[Place, Part] = {}
     for key, manifest in survey.manifests.items():
         into = dead if key in moved.manifests else live
