@@ -409,6 +409,32 @@ def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_
 
 
 @app.command(rich_help_panel="Look after")
+def drift(
+    config: Config,
+    overrides: Set = None,
+    space: Space = "latents",
+    partitions: Annotated[
+        int | None,
+        typer.Option(help="How many of the newest partitions count as new; default: all since the fit.", min=1),
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many neurons are shown.", min=1)] = 10,
+    plot: Annotated[Path | None, typer.Option(help="Write an SVG of all densities here.", dir_okay=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare films that came since the fit with films of the fit that the classifier has not seen.
+
+    **Examples**
+
+    `neuroconcepts drift -c pipeline.yaml`
+
+    `neuroconcepts drift -c pipeline.yaml --partitions 1 --plot drift.svg`
+    """
+    from neuroconcepts_ray.cli import drift as drifting
+
+    drifting.run(config, overrides or [], space=space, newest=partitions, top=top, plot=plot, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look after")
 def erase(
     config: Config,
     overrides: Set = None,

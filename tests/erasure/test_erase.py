@@ -1,10 +1,16 @@
 """After an erasure nothing holds anything of the patient, and nothing of anybody else has changed."""
 
+import importlib
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from neuroconcepts_ray.catalog.tables import load_catalog
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.lake.store import LocalStore
+from neuroconcepts_ray.retrieval import changes
 from tests.conftest import Result
 from tests.erasure.world import Hospital, rows_of
 
@@ -106,9 +112,6 @@ def test_the_films_are_left_out_of_later_catalogs_with_new_ones_and_counted(hosp
 
 def _grown(hospital: Hospital, folder: Path, patient: str) -> Hospital:
     """The lake over a grown archive: one new film of a patient, and one of a new patient."""
-    import shutil
-    from dataclasses import replace
-
     shutil.copytree(hospital.mimic.root.parent, folder, ignore=shutil.ignore_patterns("run", "lake", "phi"))
     mimic = replace(
         hospital.mimic, root=folder / "archive", films=list(hospital.mimic.films), labels=dict(hospital.mimic.labels)
@@ -148,10 +151,8 @@ def _all_patients(hospital: Hospital) -> list[str]:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("phase", ["rewrite", "entomb", "point", "sweep.delete", "sweep.forget_files"])
 def test_an_erasure_killed_at_any_step_is_finished_by_the_same_command(
-    hospital: Hospital, finished: Hospital, phase: str, when: str, monkeypatch: pytest.MonkeyPatch
+    hospital: Hospital, phase: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib
-
     patient = hospital.patients()[0]
     module = importlib.import_module("neuroconcepts_ray.erasure.erase")
     owner, _, name = phase.rpartition(".")
@@ -175,8 +176,6 @@ def test_an_erasure_killed_at_any_step_is_finished_by_the_same_command(
 
 
 def test_a_kill_among_the_deletions_is_finished_too(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neuroconcepts_ray.lake.store import LocalStore
-
     patient = hospital.patients()[0]
     original, count = LocalStore.delete, 0
 
@@ -198,9 +197,6 @@ def test_a_kill_among_the_deletions_is_finished_too(hospital: Hospital, monkeypa
 def test_what_was_removed_from_the_index_stays_removed_and_old_versions_say_why_they_are_gone(
     hospital: Hospital,
 ) -> None:
-    from neuroconcepts_ray.errors import InputError
-    from neuroconcepts_ray.retrieval import changes
-
     first, second = hospital.patients()[:2]
     removed, erased = sorted(second.images)[0], sorted(first.images)[0]
     assert hospital.call("index", "remove", removed, erased) == 0
@@ -219,9 +215,6 @@ def test_a_patient_whose_film_was_set_aside_is_erased_from_that_list_too(finishe
     patient = finished.patients("select")[0]
     bad = sorted(patient.images)[0]
     folder = tmp_path / "archive"
-    import shutil
-    from dataclasses import replace
-
     shutil.copytree(finished.mimic.root.parent, folder, ignore=shutil.ignore_patterns("run", "lake", "phi"))
     mimic = replace(finished.mimic, root=folder / "archive")
     (film,) = mimic.root.rglob(f"{bad}.jpg")
@@ -240,7 +233,7 @@ def test_a_patient_whose_film_was_set_aside_is_erased_from_that_list_too(finishe
 def test_a_file_of_patient_ids_erases_them_all_and_no_id_is_printed(
     hospital: Hospital, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    some = [*hospital.patients("fit")[:2], hospital.patients("test")[0]]
+    some = [*hospital.patients("fit")[:2], hospital.patients("probe")[0]]
     file = tmp_path / "patients.txt"
     file.write_text("\n".join(one.id for one in some) + "\n\n")
     assert hospital.call("erase", "--patient-file", file) == 0
