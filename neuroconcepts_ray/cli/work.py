@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.catalog.growth import growth
 from neuroconcepts_ray.catalog.tombstones import check_finished
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
@@ -80,8 +81,11 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
                     f"{verbs[0]} needs {o.name}, which is not finished",
                     remedy=f"Run `neuroconcepts {o.stage.verb}` with the same config first, or `run` for all",
                 )
+    old = line.walk(until="catalog")[0].manifest if new_only else None
     outcomes = line.walk(make=verbs, until=last, tell=_tell)
     Console().print(table(outcomes))
+    if old is not None and outcomes[0].manifest is not None:
+        say(growth(line.lake, old, outcomes[0].manifest).sentence)
     if all(o.state in ("found", "frozen") for o in outcomes if o.stage.verb in verbs):
         say("Nothing to do: everything is finished already.")
     return outcomes

@@ -83,6 +83,8 @@ class Rewriting:
             self.moved.contents[manifest.content] = "" if made is None else made.content
             if made is not None:
                 self.add(made)
+                if made.recipe != manifest.recipe:  # which codes of units name
+                    self.moved.contents[manifest.recipe] = made.recipe
 
     def add(self, manifest: Manifest) -> None:
         """Take a new manifest up."""

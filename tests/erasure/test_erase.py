@@ -1,6 +1,8 @@
 """After an erasure nothing holds anything of the patient, and nothing of anybody else has changed."""
 
 import importlib
+import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from neuroconcepts_ray.catalog.tables import load_catalog
+from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.store import LocalStore
 from neuroconcepts_ray.retrieval import changes
-from tests.conftest import Result
-from tests.erasure.world import Hospital, rows_of
+from tests.conftest import ROOT, Result
+from tests.erasure.world import Hospital, rows_of, without_ray
 
 
 def test_nothing_of_an_erased_patient_is_found_in_any_byte(hospital: Hospital) -> None:
@@ -148,24 +151,22 @@ def _all_patients(hospital: Hospital) -> list[str]:
     return sorted(set(catalog.groups.tolist()))
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("phase", ["rewrite", "entomb", "point", "sweep.delete", "sweep.forget_files"])
-def test_an_erasure_killed_at_any_step_is_finished_by_the_same_command(
-    hospital: Hospital, phase: str, when: str, monkeypatch: pytest.MonkeyPatch
+PHASES = ["rewrite", "entomb", "point", "sweep.delete", "sweep.forget_files", "journal.close"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_erasure_killed_before_any_step_is_finished_by_the_same_command(
+    hospital: Hospital, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = hospital.patients()[0]
-    module = importlib.import_module("neuroconcepts_ray.erasure.erase")
     owner, _, name = phase.rpartition(".")
-    target = getattr(module, owner) if owner else module
-    original = getattr(target, name)
+    module = importlib.import_module("neuroconcepts_ray.erasure.erase")
 
-    def die(*args: object) -> object:
-        if when == "after":
-            original(*args)
+    def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(target, name, die)
+        patched.setattr(getattr(module, owner) if owner else module, name, die)
         assert hospital.call("erase", "--group", patient.group) == 130
     # In between, no stage works on half a lake.
     assert hospital.call("run") == 4
@@ -263,3 +264,45 @@ def test_erasing_an_unknown_patient_is_a_clear_error_and_erasing_twice_says_so(
         capfd.readouterr()
         assert hospital.call("erase", "--group", patient.group) == 0
         assert said in capfd.readouterr().out
+
+
+def test_the_pages_blocks_run_as_they_stand(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "growth.md").read_text()
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    patient = hospital.patients()[0]
+    archive = _grown(hospital, tmp_path / "grown", "10000778")
+    monkeypatch.chdir(archive.folder)
+    assert len(lines) == 6
+    for line in lines:
+        program, *args = shlex.split(line.replace("$GROUP", patient.group))
+        assert program == "neuroconcepts"
+        with without_ray():
+            assert call(args) == 0, line
+    said = capfd.readouterr().out
+    assert "New: 2 films, 2 studies, 2 patients (0 known already), 2 reports." in said
+    assert "Too few patients to tell: 2 new ones" in said
+    assert hospital.traces(patient) == {}
+
+
+def test_reports_without_films_change_no_shard(hospital: Hospital, capfd: pytest.CaptureFixture[str]) -> None:
+    before = hospital.have()
+    study = hospital.mimic.root / "reports/files/p10/p10000023"
+    removed = study / "s50000047.txt"
+    text = removed.read_text()
+    try:
+        removed.unlink()
+        hospital.run()
+        removed.write_text(text)
+        capfd.readouterr()
+        assert hospital.call("run", "--new-only") == 0
+        assert "New: 0 films, 0 studies, 0 patients (0 known already), 1 reports." in capfd.readouterr().out
+    finally:
+        removed.write_text(text)
+    after = hospital.have(new_only=True)
+    assert len(after["catalog"].facts["partitions"]) == 2
+    for name in ("activations.logits", "codes.units"):
+        assert [part.sha256 for part in after[name].parts if part.shard] == [
+            part.sha256 for part in before[name].parts if part.shard
+        ]
