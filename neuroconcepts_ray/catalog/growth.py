@@ -19,7 +19,7 @@ class Growth:
         patients: Their patients.
         known: Those of these patients that were there before; they keep their role.
         reports: New reports.
-        anew: Whether something that was there changed or went, so that everything was catalogued anew.
+        changed: What became of what was there before, where it is no longer the same.
     """
 
     films: int
@@ -27,16 +27,15 @@ class Growth:
     patients: int
     known: int
     reports: int
-    anew: bool
+    changed: str = ""
 
     @property
     def sentence(self) -> str:
         """For people."""
-        text = (
+        return (
             f"New: {self.films} films, {self.studies} studies, {self.patients} patients ({self.known} known already), "
-            f"{self.reports} reports."
-        )
-        return f"{text} What was there changed too, and was catalogued anew." if self.anew else text
+            f"{self.reports} reports. {self.changed}"
+        ).rstrip()
 
 
 def growth(lake: Lake, before: Manifest, after: Manifest) -> Growth:
@@ -48,7 +47,7 @@ def growth(lake: Lake, before: Manifest, after: Manifest) -> Growth:
         after: The later one; it may be the same.
     """
     if before.content == after.content:
-        return Growth(0, 0, 0, 0, 0, anew=False)
+        return Growth(0, 0, 0, 0, 0)
     old, new = load_catalog(lake, before), load_catalog(lake, after)
     fresh = ~np.isin(new.image_ids, old.image_ids)
     groups = np.unique(new.groups[fresh])
@@ -60,5 +59,13 @@ def growth(lake: Lake, before: Manifest, after: Manifest) -> Growth:
         patients=len(groups),
         known=int(np.isin(groups, old.groups).sum()),
         reports=len(has - had),
-        anew=after.parts[: len(before.parts)] != before.parts,
+        changed=_changed(before, after),
     )
+
+
+def _changed(before: Manifest, after: Manifest) -> str:
+    if after.parts[: len(before.parts)] == before.parts:
+        return ""
+    if after.inputs.get("parent") == before.content:
+        return "Labels, views or reports of earlier films changed; the films stay as they were mined."
+    return "Earlier films changed or went, so that everything was catalogued anew."
