@@ -14,6 +14,9 @@ from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
 ALGORITHM = 2
 """Raised by hand whenever the same archive and config would give other bytes."""
 
+SCALE = "scale"
+"""Fact of a catalog: SHA-256 of its first partition's images as they were frozen, before anything was erased."""
+
 Role = Literal["fit", "probe", "select", "verify", "test"]
 
 ROLES: tuple[Role, ...] = ("fit", "probe", "select", "verify", "test")
