@@ -5,13 +5,17 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench-retrieval bench-decode bench-precision clean
+.PHONY: demo test test-commits lint bench-retrieval bench-decode bench-precision clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
 
 test: $(STAMP) lint
 	$(PY) -m pytest
+
+# Sixteen writers, fifty versions each, on a real S3 server, also through a bad network; `make test` has two each.
+test-commits: $(STAMP)
+	S3_COMMITS=50 $(PY) -m pytest tests/lake/test_s3.py -k sixteen -o timeout=1800 -o faulthandler_timeout=1800
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -263,6 +263,8 @@ ERRORS = [
     (("search", "--neuron", "0", "--space", "nowhere"), 2, r"nowhere.*latents"),
     (("explain", "nobody"), 3, r"nobody"),
     (("run", "--set", "lake=/dev/null/lake", "--set", "phi_root=/dev/null/phi"), 4, r"disk failed"),
+    (("run", "--set", "lake=s3://bucket/lake?secret=abc"), 2, r"holds a secret"),
+    (("run", "--set", "lake=gs://bucket/lake"), 2, r"no store serves"),
     (("run", "--set", "classifier.lr=.inf"), 2, r"JSON"),
     (("run", "--set", "lake=~no-such-user/lake"), 2, r"home"),
     (("run", "--bogus"), 2, r"No such option"),

@@ -50,11 +50,12 @@ def proxy(weed: Weed) -> Iterator[FaultProxy]:
 
 
 def kinds(requests: list[Request]) -> Counter[str]:
-    """Requests by what they ask for."""
-    return Counter(
-        f"{request.method} {'list' if 'list-type' in request.target else request.path.split('/')[2]}"
-        for request in requests
-    )
+    """Requests by what they ask for: the verb, and `list` or the artifact's kind."""
+
+    def kind(request: Request) -> str:
+        return "list" if "list-type" in request.target else "/".join(request.path.split("/")[3:5])
+
+    return Counter(f"{request.method} {kind(request)}" for request in requests)
 
 
 @pytest.mark.usefixtures("films")

@@ -70,7 +70,7 @@ def assemble(
         EnvironmentFault: Some shards are unfinished.
         InputError: Too many bad images, differing profiles, or counts that do not reconcile.
     """
-    found = [lake.receipt(plan, shard.key) for shard in shards]
+    found = lake.receipts(plan, [shard.key for shard in shards])
     receipts = [receipt for receipt in found if receipt is not None]
     if len(receipts) < len(shards):
         raise EnvironmentFault(

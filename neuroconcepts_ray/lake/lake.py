@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from neuroconcepts_ray.lake.recipe import Plan, sha256
 from neuroconcepts_ray.lake.remote import parse
 from neuroconcepts_ray.lake.store import Store, open_store
 from neuroconcepts_ray.lake.table import from_parquet
+
+READERS = 16
+"""Threads that read at a time: on S3 a read waits tens of milliseconds for its first byte."""
 
 
 class Lake:
@@ -72,6 +76,11 @@ class Lake:
         """Keys of all shards of the recipe that have a receipt."""
         prefix = f"{plan.recipe.kind}/{plan.recipe.digest}/receipts"
         return {Path(key).stem for key in self.store.list(prefix)}
+
+    def receipts(self, plan: Plan, shards: Sequence[str]) -> list[Receipt | None]:
+        """The receipts of many shards, in their order; None for those that are not done."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda shard: self.receipt(plan, shard), shards))
 
     # Manifests ----------------------------------------------------------------------------------------------------
 
@@ -163,7 +172,12 @@ class Lake:
     def tables(self, manifest: Manifest, prefix: str = "", columns: list[str] | None = None) -> pa.Table:
         """All Parquet parts whose name starts with ``prefix``, concatenated in the manifest's order."""
         parts = [part for part in manifest.parts if part.name.startswith(prefix) and part.name.endswith(".parquet")]
-        return pa.concat_tables(self.table(part, columns) for part in parts)
+        return pa.concat_tables(self.each(parts, columns))
+
+    def each(self, parts: Sequence[Part], columns: list[str] | None = None) -> list[pa.Table]:
+        """Parts that are Parquet tables, in their order."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda part: self.table(part, columns), parts))
 
     # Refs ---------------------------------------------------------------------------------------------------------
 

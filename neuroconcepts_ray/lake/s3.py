@@ -10,7 +10,7 @@ from typing import Any
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
 from neuroconcepts_ray.lake.client import S3
 from neuroconcepts_ray.lake.remote import parse
-from neuroconcepts_ray.lake.store import check_key
+from neuroconcepts_ray.lake.store import Blob, check_key
 
 _proven: set[tuple[str, str]] = set()
 """(options, bucket) of the stores that this process has seen refuse a second writer."""
@@ -120,25 +120,36 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[str]:
         """See :class:`Store`; always asked anew."""
-        folder = check_key(prefix.rstrip("/"))
-        found: list[str] = []
+        yield from (blob.key for blob in self.scan(check_key(prefix.rstrip("/"))))
+
+    def scan(self, prefix: str = "") -> Iterator[Blob]:
+        """See :class:`Store`; always asked anew."""
+        folder = f"{check_key(prefix.rstrip('/'))}/" if prefix else ""
+        found: list[dict[str, Any]] = []
         page: dict[str, Any] = {}
         with self._faults(folder):
             while True:
-                request = {"Bucket": self._bucket, "Prefix": f"{self._prefix}{folder}/"}
+                request = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
                 if "NextContinuationToken" in page:
                     request["ContinuationToken"] = page["NextContinuationToken"]
                 page = self._fs.call_s3("list_objects_v2", **request)
-                found += [item["Key"][len(self._prefix) :] for item in page.get("Contents", ())]
+                found += page.get("Contents", ())
                 if not page.get("IsTruncated"):
                     break
-        yield from sorted(key for key in found if not key.endswith("/"))
+        start = len(self._prefix)
+        blobs = (Blob(one["Key"][start:], int(one["Size"]), one["LastModified"].timestamp()) for one in found)
+        yield from sorted((blob for blob in blobs if not blob.key.endswith("/")), key=lambda blob: blob.key)
 
     def delete(self, key: str) -> None:
         """See :class:`Store`."""
         path = self._path(key)
         with self._faults(key), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(path)
+
+    def delete_tree(self, prefix: str) -> None:
+        """See :class:`Store`."""
+        for blob in self.scan(check_key(prefix.rstrip("/"))):
+            self.delete(blob.key)
 
     def local_path(self, key: str) -> Path | None:
         """See :class:`Store`; there are no files."""

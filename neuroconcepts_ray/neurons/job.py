@@ -116,10 +116,10 @@ def _encode(works: Mapping[str, _Work], lake: Lake, compute: ComputeConfig) -> N
 def _commit(
     name: str, work: _Work, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, catalog: Catalog
 ) -> Manifest:
-    receipts = [lake.receipt(work.plan, shard.key) for shard, _ in work.pairs]
+    receipts = lake.receipts(work.plan, [shard.key for shard, _ in work.pairs])
     if any(receipt is None for receipt in receipts):
         raise EnvironmentFault("codes are unfinished", where=name, remedy="Run the same command again")
-    codes = codes_of([lake.table(receipt.part) for receipt in receipts if receipt is not None], work.n)
+    codes = codes_of(lake.each([receipt.part for receipt in receipts if receipt is not None]), work.n)
     neurons, counted = summarise(codes, catalog, work.config.top_images)
     facts = {
         "space": name,

@@ -2,6 +2,9 @@
 
 import http.server
 import multiprocessing
+import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +16,7 @@ import pytest
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
 from neuroconcepts_ray.lake.remote import OPTIONS, arrow, filesystem, parse, read_bytes
 from neuroconcepts_ray.lake.store import open_store
-from tests.conftest import ROOT, S3_KEY, S3_SECRET
+from tests.conftest import ROOT, S3_KEY, S3_SECRET, needs
 from tests.weed import BUCKET, Weed
 
 
@@ -146,3 +149,38 @@ def test_a_forked_process_makes_a_client_of_its_own(weed: Weed) -> None:
     assert answers.get(timeout=30) == b"1"
     child.join(30)
     assert child.exitcode == 0
+
+
+class _Empty(http.server.BaseHTTPRequestHandler):
+    """A store in which nothing is."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>NoSuchKey</Code></Error>"
+        self.send_response(404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_a_certificate_of_ones_own_is_trusted_by_its_file_alone(tmp_path: Path) -> None:
+    needs(shutil.which("openssl") is not None, "openssl makes the certificate")
+    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=store"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(ca)]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca, key)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Empty) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        uri = f"s3://{BUCKET}/lake?endpoint=https://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(EnvironmentFault, match=r"certificate .* not trusted.*ca="):
+            open_store(uri).read("a/b.bin")
+        with pytest.raises(FileNotFoundError):
+            open_store(f"{uri}&ca={ca}").read("a/b.bin")
+        server.shutdown()
+        thread.join()
