@@ -134,7 +134,7 @@ def main() -> None:
         "bounds": {"psnr_db": PSNR, "ratio": RATIO},
         "squares": {},
     }
-    margins = [0.0, 1.0, 2.0, 3.0]
+    margins = [0.0, 1.0, 2.0, 4.0]
     for size in (224, 512):
         rows = [one(name, data, size, margins, asked.goes) for name, data in films]
         show(rows, size, margins)

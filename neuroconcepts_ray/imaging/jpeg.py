@@ -7,6 +7,7 @@ from neuroconcepts_ray.imaging.undecodable import Undecodable
 
 JPEG = b"\xff\xd8"
 _J2K = b"\xff\x4f\xff\x51"
+_JP2 = b"\0\0\0\x0cjP  "
 _FRAMES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}  # F7: JPEG-LS
 _PLAIN = frozenset(range(0xD0, 0xD9)) | {0x01}
 
@@ -66,9 +67,24 @@ def jpeg2000_frame(data: bytes) -> Frame:
     Raises:
         Undecodable: There is none.
     """
-    at = data.find(_J2K, 0, 1 << 16)
-    if at < 0 or at + 43 > len(data):
+    at = _code_stream(data)
+    if data[at : at + 4] != _J2K or at + 43 > len(data):
         raise Undecodable("damaged")
     right, bottom, left, top = struct.unpack(">IIII", data[at + 8 : at + 24])
     (components,) = struct.unpack(">H", data[at + 40 : at + 42])
     return Frame(right - left, bottom - top, components, (data[at + 42] & 0x7F) + 1)
+
+
+def _code_stream(data: bytes) -> int:
+    """Where a code stream begins; boxes are walked with care, for of one without length pydicom never comes back."""
+    if not data.startswith(_JP2):
+        return 0
+    at = 12
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if kind == b"jp2c":
+            return at + 8
+        if length < 8:
+            break
+        at += length
+    raise Undecodable("damaged")

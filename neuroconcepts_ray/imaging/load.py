@@ -26,7 +26,7 @@ def load_pixels(data: bytes, pixels: PixelConfig) -> UInt8[np.ndarray, "c h w"]:
         Undecodable: The bytes will never decode.
     """
     scaled = decode_scaled(data, partial(divisor, pixels), pixels.channels) if pixels.jpeg_margin else None
-    return fit_pixels(decode(data), pixels) if scaled is None else fit_pixels(scaled[0], pixels, scaled[1])
+    return fit_pixels(decode(data), pixels) if scaled is None else fit_image(*scaled, pixels)
 
 
 def divisor(pixels: PixelConfig, width: int, height: int) -> int:
@@ -46,7 +46,6 @@ def divisor(pixels: PixelConfig, width: int, height: int) -> int:
 def fit_pixels(
     decoded: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"],
     pixels: PixelConfig,
-    covered: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "c s s"]:
     """Fit decoded pixels to a square by antialiased resampling.
 
@@ -56,7 +55,6 @@ def fit_pixels(
     Args:
         decoded: uint8 grey [h, w] or RGB [h, w, 3].
         pixels: Size S, channels C and fit.
-        covered: Columns and rows that the image covers, where that is not all of them; it begins at the first.
 
     Returns:
         uint8 [C, S, S].
@@ -65,9 +63,23 @@ def fit_pixels(
         Undecodable: A sliver that ``resize`` would make too large.
     """
     image = Image.fromarray(np.ascontiguousarray(decoded))
+    return fit_image(image, (float(image.width), float(image.height)), pixels)
+
+
+def fit_image(image: Image.Image, covered: tuple[float, float], pixels: PixelConfig) -> UInt8[np.ndarray, "c s s"]:
+    """The same of a Pillow image.
+
+    Args:
+        image: L or RGB.
+        covered: Columns and rows of it, from the first, that are the film.
+        pixels: Size S, channels C and fit.
+
+    Returns:
+        uint8 [C, S, S].
+    """
     if pixels.channels == 1 and image.mode != "L":
         image = image.convert("L")
-    square = np.asarray(_fit(image, pixels, covered or (float(image.width), float(image.height))))
+    square = np.asarray(_fit(image, pixels, covered))
     channels = square[None] if square.ndim == 2 else square.transpose(2, 0, 1)
     if channels.shape[0] < pixels.channels:
         channels = np.repeat(channels, pixels.channels, axis=0)

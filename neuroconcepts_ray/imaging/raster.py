@@ -109,7 +109,7 @@ def decode_raster(data: bytes) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "
 
 def decode_scaled(
     data: bytes, choose: Callable[[int, int], int], channels: int
-) -> tuple[UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"], tuple[float, float]] | None:
+) -> tuple[Image.Image, tuple[float, float]] | None:
     """Decode a JPEG at a fraction of its size: the inverse DCT gives fewer pixels of each block (libjpeg's scaling).
 
     Of colour, one channel is the luma that the JPEG holds, without the detour over RGB.
@@ -120,9 +120,9 @@ def decode_scaled(
         channels: 1 or 3.
 
     Returns:
-        uint8 [h, w] or [h, w, 3], and how many of its columns and rows the image covers (the last may be covered in
-        part); None where :func:`decode_raster` is due, because it would give no more pixels and no more channels, or
-        the file is no JPEG of 8 bits in one or three components that stands upright.
+        The image, L or RGB, and how many of its columns and rows are covered (the last may be so in part); None where
+        :func:`decode_raster` is due, because it would give no more pixels and no more channels, or the file is no JPEG
+        of 8 bits in one or three components that stands upright.
 
     Raises:
         Undecodable: The bytes will never decode.
@@ -134,18 +134,18 @@ def decode_scaled(
         return None
     check_size(frame.width, frame.height)
     try:
-        with open_image(data, "JPEG") as image:
-            divisor = choose(frame.width, frame.height)
-            mode = "L" if channels == 1 or frame.components == 1 else "RGB"
-            if (divisor, mode) == (1, image.mode) or orientation(image.info.get("exif")) != 1:
-                return None
-            image.draft(mode, (frame.width // divisor, frame.height // divisor))
-            pixels = np.array(image, dtype=np.uint8)
+        image = open_image(data, "JPEG")
+        divisor = choose(frame.width, frame.height)
+        mode = "L" if channels == 1 or frame.components == 1 else "RGB"
+        if (divisor, mode) == (1, image.mode) or orientation(image.info.get("exif")) != 1:
+            return None
+        image.draft(mode, (frame.width // divisor, frame.height // divisor))
+        image.load()
     except (MemoryError, Undecodable):
         raise
     except Exception as error:
         raise Undecodable(cause_of(error)) from error
-    return pixels, (frame.width / divisor, frame.height / divisor)
+    return image, (frame.width / divisor, frame.height / divisor)
 
 
 def cause_of(error: Exception) -> str:

@@ -188,6 +188,17 @@ def test_what_will_never_decode_says_why(cause: str, data: bytes) -> None:
     assert "DOE" not in caught.value.message.upper()
 
 
+def test_jpeg_2000_in_boxes_is_read_and_a_box_without_length_ends_the_reading() -> None:
+    pytest.importorskip("openjpeg")
+    boxed = jpeg(Image.fromarray(GREY), "JPEG2000")
+    assert boxed[4:8] == b"jP  "
+    assert np.array_equal(decode(film(GREY, uid.JPEG2000Lossless, [boxed])), GREY)
+    endless = boxed[:12] + bytes(4) + boxed[16:]
+    with pytest.raises(Undecodable) as caught:
+        decode(film(GREY, uid.JPEG2000Lossless, [endless]))
+    assert caught.value.cause == "damaged"
+
+
 @pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEG2000Lossless, uid.JPEGLosslessSV1])
 def test_a_stream_that_claims_another_size_than_its_header_is_refused_unread(syntax: str) -> None:
     if syntax == uid.JPEG2000Lossless:

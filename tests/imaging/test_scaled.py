@@ -15,6 +15,7 @@ from neuroconcepts_ray.imaging.decode import Undecodable, decode
 from neuroconcepts_ray.imaging.load import divisor, fit_pixels, load_pixels
 
 FULL = {"jpeg_margin": 0.0}
+COARSE = {"jpeg_margin": 2.0}
 
 
 def film(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -68,7 +69,7 @@ def test_a_margin_of_zero_decodes_in_full() -> None:
 @pytest.mark.parametrize("size", [24, 48])
 def test_a_scaled_decode_is_a_full_one_within_45_db(fit: str, shape: tuple[int, int], size: int) -> None:
     data = jpeg(film(*shape))
-    config = PixelConfig.model_validate({"size": size, "fit": fit})
+    config = PixelConfig.model_validate({"size": size, "fit": fit, **COARSE})
     assert divisor(config, shape[1], shape[0]) > 1
     full = load_pixels(data, config.model_copy(update=FULL))
     assert psnr(load_pixels(data, config), full) > 45
@@ -77,7 +78,7 @@ def test_a_scaled_decode_is_a_full_one_within_45_db(fit: str, shape: tuple[int, 
 def test_a_scaled_decode_is_not_shifted_where_the_size_is_no_multiple_of_the_divisor() -> None:
     # 513 pixels at 1/8 are 65, of which the last is covered by an eighth: a ramp would be stretched by 1.4 %.
     ramp = np.broadcast_to(np.linspace(0, 255, 513), (513, 513)).astype(np.uint8)
-    config = PixelConfig(size=16, fit="stretch")
+    config = PixelConfig(size=16, fit="stretch", **COARSE)
     data = jpeg(ramp)
     assert divisor(config, 513, 513) == 8
     full = load_pixels(data, config.model_copy(update=FULL)).astype(int)
@@ -88,9 +89,9 @@ def test_of_colour_one_channel_is_the_luma() -> None:
     colour = np.dstack([film(400, 400, 1), film(400, 400, 2), film(400, 400, 3)])
     for options in ({"subsampling": 0}, {"subsampling": 2}, {"keep_rgb": True}):
         data = jpeg(colour, **options)
-        config = PixelConfig(size=48)
+        config = PixelConfig(size=48, **COARSE)
         assert psnr(load_pixels(data, config), load_pixels(data, config.model_copy(update=FULL))) > 45
-        three = PixelConfig(size=48, channels=3)
+        three = PixelConfig(size=48, channels=3, **COARSE)
         scaled = load_pixels(data, three)
         assert scaled.shape == (3, 48, 48)
         assert psnr(scaled, load_pixels(data, three.model_copy(update=FULL))) > 38  # chroma is coarser than luma
@@ -105,7 +106,7 @@ def test_of_colour_too_small_to_be_scaled_one_channel_is_the_luma_too() -> None:
 
 def test_progressive_films_are_scaled_too() -> None:
     data = jpeg(film(600, 600), progressive=True)
-    config = PixelConfig(size=64)
+    config = PixelConfig(size=64, **COARSE)
     assert psnr(load_pixels(data, config), load_pixels(data, config.model_copy(update=FULL))) > 45
 
 
@@ -123,7 +124,7 @@ def test_what_is_odd_is_decoded_in_full(odd: str) -> None:
         image.save(sink, "PNG")
     else:
         image.resize((100, 100)).save(sink, "JPEG")
-    config = PixelConfig(size=64)
+    config = PixelConfig(size=64, **COARSE)
     assert np.array_equal(load_pixels(sink.getvalue(), config), fit_pixels(decode(sink.getvalue()), config))
     assert raster.decode_scaled(sink.getvalue(), lambda *_: 1, 1) is None
 
