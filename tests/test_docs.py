@@ -99,6 +99,7 @@ def test_the_readmes_blocks_run_as_they_stand(newcomer: tuple[Path, dict[str, st
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.timeout(600)
 def test_the_page_on_imports_runs_as_it_stands_from_the_original_to_an_explanation(
     archive: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
