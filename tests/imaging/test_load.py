@@ -91,3 +91,17 @@ def test_the_same_bytes_give_the_same_pixels() -> None:
 def test_a_damaged_film_is_refused() -> None:
     with pytest.raises(Undecodable):
         load_pixels(b"\xff\xd8\xff", PixelConfig())
+
+
+def test_resize_and_the_central_square_are_torchvisions_to_the_pixel() -> None:
+    from torchvision import transforms
+
+    noise = np.random.default_rng(3).integers(0, 256, (117, 90), dtype=np.uint8)
+    both = transforms.Compose([transforms.Resize(73), transforms.CenterCrop(64)])
+    pixels = PixelConfig(size=64, resize=73)
+    np.testing.assert_array_equal(fit_pixels(noise, pixels)[0], np.asarray(both(Image.fromarray(noise))))
+
+
+def test_a_sliver_that_resize_would_blow_up_is_set_aside() -> None:
+    with pytest.raises(Undecodable, match="too many pixels"):
+        fit_pixels(np.zeros((1, 4000), np.uint8), PixelConfig(size=64, resize=256))
