@@ -140,6 +140,8 @@ def remarks(differences: Mapping[str, Mapping[str, evaluate.Figure]]) -> list[st
         differences: Codes less control, by control and metric, paired by query.
     """
     said = []
+    if all(one["value"] is None for by_metric in differences.values() for one in by_metric.values()):
+        return ["Nothing could be measured: no film that asks has a label by which a hit would be right."]
     for control, by_metric in differences.items():
         held = {metric: one for metric, one in by_metric.items() if one["value"] is not None}
         better = [metric for metric, one in held.items() if one["high"] < 0]

@@ -40,6 +40,7 @@ def test_a_control_that_does_as_well_or_better_is_named() -> None:
     )
     assert said[0] == "The dense embedding does better than the codes at p@1."
     assert "does as well as the codes at map" in said[1]
+    assert remarks({"chance": {"map": none}, "dense": {"map": none}})[0].startswith("Nothing could be measured")
     assert remarks({"chance": {"map": figure(0.1, 0.2), "p@1": none}})[0].startswith("The codes do better")
 
 
