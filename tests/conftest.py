@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -26,6 +26,9 @@ from neuroconcepts_ray.cli.look import rows  # noqa: E402
 from neuroconcepts_ray.distributed.compat import prepare_environment  # noqa: E402
 from neuroconcepts_ray.pipeline import Pipeline  # noqa: E402
 
+if TYPE_CHECKING:
+    from tests.weed import Weed
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # The machine is shared and noisy: no deadlines; and the same examples every time, for the suite is a gate.
@@ -36,6 +39,13 @@ prepare_environment()
 # What a run fetches and checks ends with it, and does not meet the user's own.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="nc-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+# The S3 server of the tests and nobody else's: Ray's workers inherit this, and the user's own AWS settings stay out.
+S3_KEY, S3_SECRET = "an-access-key-of-the-tests", "a-secret-key-of-the-tests"
+for _name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[_name]
+os.environ |= {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
+os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def needs(condition: bool, reason: str) -> None:
@@ -129,6 +139,19 @@ def cluster() -> Iterator[Cluster]:
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Weed]":
+    """The S3 server of the run."""
+    from tests.weed import Weed
+
+    server = Weed(tmp_path_factory.mktemp("weed"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 class Command:

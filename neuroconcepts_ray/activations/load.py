@@ -47,10 +47,10 @@ def load(shard: Shard, spec: dict[str, Any]) -> Block:
     quarantined = []
     seconds = {"read": 0.0, "decode": 0.0}
     for number, row in enumerate(shard.rows):
-        start = time.perf_counter()
-        data = read_source(spec["root"], sources[row.image_id])
-        middle = time.perf_counter()
+        start = middle = time.perf_counter()
         try:
+            data = read_source(spec["root"], sources[row.image_id])
+            middle = time.perf_counter()
             images[len(kept)] = load_pixels(data, pixels)
             kept.append(number)
         except Undecodable as bad:

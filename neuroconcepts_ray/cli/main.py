@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neuroconcepts_ray.cli import models
 from neuroconcepts_ray.stages import TABLE, Stage
 
 app = typer.Typer(
@@ -507,6 +508,9 @@ def migrate(config: Config, overrides: Set = None, dry_run: DryRun = False) -> N
     from neuroconcepts_ray.cli import care
 
     care.migrate(config, overrides or [], dry_run=dry_run)
+
+
+app.command("import-model", rich_help_panel="Chain")(models.import_model)
 
 
 @app.command("config", rich_help_panel="Look after")

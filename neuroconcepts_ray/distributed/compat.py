@@ -1,13 +1,16 @@
 """What we need of Ray that has no stable name yet; each piece is pinned by ``tests/distributed/test_compat.py``."""
 
-import json
 import logging
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from neuroconcepts_ray.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from neuroconcepts_ray.distributed.place import Place  # pyarrow is not loaded before it is needed
 
 
 def prepare_environment() -> None:
@@ -26,14 +29,16 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 """What Ray Train resumes from; written in place, so a kill can tear it."""
 
 
-def resumable(folder: Path) -> bool:
+def resumable(place: "Place") -> bool:
     """Whether Ray Train could go on from a run's folder; where not, starting over gives the same bytes."""
     try:
-        snapshot = json.loads((folder / SNAPSHOT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return True
+        snapshot = place.read(SNAPSHOT)
+    except EnvironmentFault:
+        raise
     except (OSError, ValueError):
         return False
+    if snapshot is None:
+        return True
     import ray
 
     return isinstance(snapshot, dict) and snapshot.get("ray_version") == ray.__version__

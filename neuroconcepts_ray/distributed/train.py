@@ -4,9 +4,9 @@ A state is tensors and JSON, so checkpoints are safetensors and never pickles. T
 fingerprint; Ray Train resumes by (folder, name), so a changed config can never continue another run.
 """
 
+import contextlib
 import importlib
 import json
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -23,8 +23,11 @@ from safetensors.torch import load_file, save_file
 from neuroconcepts_ray.distributed.compat import resumable
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.connect import connect
+from neuroconcepts_ray.distributed.place import Place
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, fault, from_fields
+
+PROGRESS, FAILURE = "progress.json", "error.json"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def _run(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
-    folder = Path(config["folder"])
+    place = Place(config["folder"])
     module, _, name = config["loop"].partition(":")
     loop: Loop = getattr(importlib.import_module(module), name)
     checkpoint = ray.train.get_checkpoint()
@@ -78,7 +81,7 @@ def _run(config: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as path:
             state.write(Path(path))
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(path))
-        (folder / "progress.json").write_text(json.dumps(metrics))
+        place.write(PROGRESS, metrics)
 
     try:
         loop(config["spec"], world, resume, save)
@@ -86,14 +89,14 @@ def _run(config: dict[str, Any]) -> None:
         if world.size > 1 and not isinstance(error, NeuroconceptsError):
             raise  # a broken connection to another rank that died: a retry mends it
         known = error if isinstance(error, NeuroconceptsError) else fault(error)
-        (folder / "error.json").write_text(json.dumps(known.fields()))
+        place.write(FAILURE, known.fields())
 
 
-def _watch(folder: Path, advance: Callable[[int], None], stop: threading.Event) -> None:
+def _watch(place: Place, advance: Callable[[int], None], stop: threading.Event) -> None:
     done = 0
-    while not stop.wait(0.5):
+    while not stop.wait(0.5 if place.local else 5.0):
         try:
-            step = int(json.loads((folder / "progress.json").read_text()).get("step", done))
+            step = int((place.read(PROGRESS) or {}).get("step", done))
         except (OSError, ValueError):
             continue
         advance(step - done)
@@ -118,7 +121,7 @@ def train(
         loop: A module-level function; found by its name in the workers.
         spec: Plain JSON data for it.
         name: The artifact's fingerprint.
-        folder: Shared storage for checkpoints.
+        folder: Shared storage for checkpoints: a path or ``s3://`` URI.
         compute: GPUs of a worker, retries.
         label: The stage, for progress.
         total: Steps, for progress; ``metrics["step"]`` of each save counts towards it.
@@ -133,18 +136,20 @@ def train(
         EnvironmentFault: The workers died more often than ``compute.retries``.
     """
     connect(compute, workers * threads)
-    place = Path(folder) / name
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "error.json").unlink(missing_ok=True)
+    above = Place(folder)
+    place = above.child(name)
+    place.make()
+    place.delete(FAILURE)
     if not resumable(place):
-        shutil.rmtree(place)
-        place.mkdir()
+        place.clear()
+        place.make()
+    filesystem, path = above.arrow()
     trainer = TorchTrainer(
         _run,
         train_loop_config={
             "loop": f"{loop.__module__}:{loop.__qualname__}",
             "spec": spec,
-            "folder": str(place),
+            "folder": place.uri,
             "threads": threads,
         },
         torch_config=TorchConfig(backend="nccl" if compute.gpus else "gloo"),
@@ -155,7 +160,8 @@ def train(
         ),
         run_config=ray.train.RunConfig(
             name=name,
-            storage_path=folder,
+            storage_path=path,
+            storage_filesystem=filesystem,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=compute.retries),
         ),
@@ -175,10 +181,16 @@ def train(
         finally:
             stop.set()
             watcher.join()
-    failure = place / "error.json"
-    if failure.exists():
-        raise from_fields(json.loads(failure.read_text()))
+    failure = place.read(FAILURE)
+    if failure is not None:
+        raise from_fields(failure)
     if result.checkpoint is None:
         raise EnvironmentFault("training saved no checkpoint", where=label, remedy="Run the same command again")
     with result.checkpoint.as_directory() as path:
         return State.read(Path(path))
+
+
+def forget(folder: str, name: str) -> None:
+    """Remove the checkpoints of a training whose result is committed: they are only weight now."""
+    with contextlib.suppress(OSError):
+        Place(folder).child(name).clear()

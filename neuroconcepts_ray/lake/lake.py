@@ -13,6 +13,7 @@ from neuroconcepts_ray.lake import refs
 from neuroconcepts_ray.lake.commit import commit, read_record
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined, Receipt, Root, content_digest
 from neuroconcepts_ray.lake.recipe import Plan, sha256
+from neuroconcepts_ray.lake.remote import parse
 from neuroconcepts_ray.lake.store import Store, open_store
 from neuroconcepts_ray.lake.table import from_parquet
 
@@ -37,6 +38,11 @@ class Lake:
     def root(self, root: Root) -> Store:
         """The store of a root."""
         return self.phi if root == "phi" else self.store
+
+    @property
+    def training(self) -> str:
+        """URI of the folder in which trainings under way keep their checkpoints."""
+        return parse(self.store.uri).child("training").uri
 
     # Parts and receipts -------------------------------------------------------------------------------------------
 

@@ -1,8 +1,16 @@
 """Pointers that move: contiguous versions, each created once."""
 
+import itertools
+import random
+import time
+from collections.abc import Callable
+
 from neuroconcepts_ray.config import StrictModel
 from neuroconcepts_ray.lake.commit import commit, read_record
 from neuroconcepts_ray.lake.store import Store
+
+LONGEST_WAIT_S = 2.0
+"""Bound of the wait after a lost race."""
 
 
 class Ref(StrictModel):
@@ -53,15 +61,24 @@ def newest(store: Store, name: str, recipe: str) -> Ref | None:
     return None
 
 
-def advance(store: Store, name: str, target: Ref) -> int:
+def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], None] = time.sleep) -> int:
     """Point ``name`` at ``target`` by the next version number; nothing happens if it already does.
 
-    Losers of a race take the number after the winner's, so versions are contiguous and none is lost.
+    Losers of a race take the number after the winner's, so versions are contiguous and none is lost. They wait a
+    random while first, bounded by twice what the attempt took and doubled each time: writers in step would meet again
+    at every number, and on S3 a contended write takes a second where another takes a fiftieth.
+
+    Args:
+        store: The store.
+        name: The ref.
+        target: What it shall point to.
+        sleep: For tests.
 
     Returns:
         The version that holds the target.
     """
-    while True:
+    for lost in itertools.count(1):
+        start = time.monotonic()
         newest = head(store, name)
         if newest is not None and newest[1].model_copy(update={"nonce": ""}) == target.model_copy(update={"nonce": ""}):
             return newest[0]
@@ -69,6 +86,9 @@ def advance(store: Store, name: str, target: Ref) -> int:
         _, won = commit(store, f"refs/{name}/{number}.json", target)
         if won:
             return number
+        bound = min((time.monotonic() - start) * 2**lost, LONGEST_WAIT_S)
+        sleep(random.uniform(0, bound))  # noqa: S311 - no secret
+    raise AssertionError
 
 
 def advance_from(store: Store, name: str, target: Ref, number: int) -> bool:

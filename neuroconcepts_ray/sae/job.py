@@ -1,8 +1,6 @@
 """``fit``: the sparse autoencoder on Ray Train."""
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
-from neuroconcepts_ray.distributed.train import Save, State, World, train
+from neuroconcepts_ray.distributed.train import Save, State, World, forget, train
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -136,7 +134,7 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         "activations": _address(have[f"activations.{config.tap}"]),
         "device": compute.device,
     }
-    folder = f"{lake.store.uri.removeprefix('file://')}/training"
+    folder = lake.training
     state = train(
         loop,
         spec,
@@ -161,5 +159,5 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         CHOICE_ROLE: metrics.facts(),
     }
     manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=state.meta["profile"])
-    shutil.rmtree(Path(folder) / planned.artifact, ignore_errors=True)
+    forget(folder, planned.artifact)
     return {"sae": manifest}

@@ -10,11 +10,14 @@ import pytest
 
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.commit import commit
-from neuroconcepts_ray.lake.refs import Ref, advance, head
+from neuroconcepts_ray.lake.refs import Ref, advance, at
 from neuroconcepts_ray.lake.store import Store
 
 
 class StoreContract:
+    commits = 50
+    """Versions that each of sixteen writers adds to one ref."""
+
     @pytest.fixture
     def store(self) -> Store:
         raise NotImplementedError
@@ -112,21 +115,24 @@ class StoreContract:
             with pytest.raises(ConfigError):
                 verb(key)
 
-    def test_commits_of_many_writers_are_contiguous_and_none_is_lost(self, store: Store) -> None:
-        def work(writer: int) -> None:
-            for round_ in range(5):
-                advance(store, "main", Ref(kind="codes", recipe=str(writer), artifact=f"{writer}-{round_}"))
+    def test_commits_of_sixteen_writers_are_contiguous_and_none_is_lost(self, store: Store) -> None:
+        took: list[tuple[int, str]] = []
 
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+        def work(writer: int) -> None:
+            for round_ in range(self.commits):
+                name = f"{writer}-{round_}"
+                took.append((advance(store, "main", Ref(kind="codes", recipe=str(writer), artifact=name)), name))
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        keys = [f"refs/main/{n}.json" for n in range(1, 31)]
-        assert sorted(store.list("refs/main")) == sorted(keys)
-        newest = head(store, "main")
-        assert newest is not None
-        assert newest[0] == 30
+        count = 16 * self.commits
+        assert sorted(number for number, _ in took) == list(range(1, count + 1))
+        assert len({name for _, name in took}) == count
+        assert sorted(store.list("refs/main")) == sorted(f"refs/main/{n}.json" for n in range(1, count + 1))
+        assert all(at(store, "main", number).artifact == name for number, name in took)
 
     def test_a_response_lost_after_the_write_is_still_a_commit(self, store: Store) -> None:
         class Lossy:

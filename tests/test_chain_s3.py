@@ -1,0 +1,90 @@
+"""The whole chain with images, reports, lake and PHI root on a real S3 server, calm and through a bad network."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from neuroconcepts_ray.lake.store import open_store
+from tests.conftest import Chain, Command
+from tests.faultproxy import Fault, FaultProxy, Request, shares
+from tests.weed import BUCKET, Weed
+
+
+class RemoteChain(Chain):
+    """A pipeline whose every root is an ``s3://`` URI.
+
+    Args:
+        folder: For the pipeline file alone.
+        archive: The local archive, for its hash key.
+        endpoint: Of the store.
+        prefix: Of lake and PHI root in the bucket.
+    """
+
+    def __init__(self, folder: Path, archive: Path, endpoint: str, prefix: str) -> None:
+        super().__init__(folder, archive)
+        query = f"?endpoint={endpoint}"
+        self.uri = f"s3://{BUCKET}/{prefix}/lake{query}"
+        self.phi_uri = f"s3://{BUCKET}/{prefix}/phi{query}"
+        text = self.file.read_text()
+        text = text.replace("lake: lake", f"lake: '{self.uri}'").replace("phi_root: phi", f"phi_root: '{self.phi_uri}'")
+        for part in ("archive", "reports"):
+            text = text.replace(f"{archive}/{part}", f"'s3://{BUCKET}/films/{part}{query}'")
+        self.file.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def films(weed: Weed, archive: Path) -> None:
+    """The archive's files in the bucket."""
+    for path in archive.rglob("*"):
+        if path.is_file() and path.name != "hash.key":
+            key = f"films/{path.relative_to(archive).as_posix()}"
+            weed.behind.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def proxy(weed: Weed) -> Iterator[FaultProxy]:
+    with FaultProxy("127.0.0.1", weed.port) as made:
+        yield made
+
+
+def kinds(requests: list[Request]) -> Counter[str]:
+    """Requests by what they ask for."""
+    return Counter(
+        f"{request.method} {'list' if 'list-type' in request.target else request.path.split('/')[2]}"
+        for request in requests
+    )
+
+
+@pytest.mark.usefixtures("films")
+def test_the_chain_on_s3_gives_the_digests_of_the_chain_on_disk(
+    chain: Chain, nc: Command, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    run = RemoteChain(tmp_path, chain.archive, proxy.endpoint, "calm")
+    nc("run", "-c", run.file)
+    made = kinds(proxy.requests)
+    assert run.contents() == chain.contents()
+    store = open_store(run.uri)
+    assert list(store.list("training")) == [], "checkpoints are removed once the artifact is committed"
+    assert list(store.list("probe")) == []
+    print(sum(made.values()), made)
+
+    proxy.requests.clear()
+    assert "Nothing to do" in nc("run", "-c", run.file).out
+    print(len(proxy.requests), kinds(proxy.requests))
+    image = next((chain.archive / "archive").rglob("*.jpg")).stem
+    assert nc("search", "--like", image, "-c", run.file).out == nc("search", "--like", image, "-c", chain.file).out
+
+
+@pytest.mark.usefixtures("films")
+def test_a_network_that_loses_and_breaks_a_third_of_the_requests_changes_no_digest(
+    chain: Chain, nc: Command, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    faults: dict[Fault, float] = {"busy": 0.14, "reset": 0.14, "truncate": 0.05, "drop": 0.03, "conflict": 0.05}
+    run = RemoteChain(tmp_path, chain.archive, proxy.endpoint, "storm")
+    proxy.faults.clear()
+    proxy.plan = shares(7, faults)
+    nc("run", "-c", run.file)
+    assert run.contents() == chain.contents()
+    assert set(proxy.faults) == set(faults)
