@@ -168,7 +168,7 @@ def test_every_verb_has_help_with_an_example(nc_alone: Command) -> None:
 def test_keys_in_the_docs_exist() -> None:
     known = {key for key, _, _ in fields(PipelineConfig)} | set(PipelineConfig.model_fields)
     sections = "|".join(stage.section for stage in TABLE) + "|compute"
-    for page in (README, (ROOT / "docs" / "guide.md").read_text()):
+    for page in (README, *((ROOT / "docs" / name).read_text() for name in ("guide.md", "archives.md"))):
         for key in re.findall(rf"\b((?:{sections})\.[a-z_]+)\b", page):
             assert key in known or any(name.startswith(f"{key}.") for name in known), key
 

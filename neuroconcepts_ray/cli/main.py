@@ -222,7 +222,9 @@ def search(
     without: Annotated[list[str] | None, typer.Option(help="Leave this concept out of the likeness.")] = None,
     boost: Annotated[list[str] | None, typer.Option(help="CONCEPT=FACTOR: more, less, or its opposite.")] = None,
     weighting: Annotated[str, typer.Option(help="none, idf (rare concepts weigh more) or bm25.")] = "none",
-    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, such as label:Edema=1. Repeatable.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE or a bound: label:Edema=1, 'age>60'. Repeatable.")
+    ] = None,
     view: View = None,
     exclude: Annotated[str, typer.Option(help="Of the films asked about: group, study, self or none.")] = "group",
     fold: Annotated[float | None, typer.Option(help="Fold hits as near-duplicates from this cosine on.")] = None,
@@ -409,6 +411,9 @@ def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_
     look.status(config, overrides or [], new_only=new_only, as_json=as_json)
 
 
+app.command("import-model", rich_help_panel="Chain")(models.import_model)
+
+
 @app.command(rich_help_panel="Look after")
 def verify(
     config: Config,
@@ -508,9 +513,56 @@ def migrate(config: Config, overrides: Set = None, dry_run: DryRun = False) -> N
     from neuroconcepts_ray.cli import care
 
     care.migrate(config, overrides or [], dry_run=dry_run)
+@app.command(rich_help_panel="Look after")
+def drift(
+    config: Config,
+    overrides: Set = None,
+    space: Space = "latents",
+    partitions: Annotated[
+        int | None,
+        typer.Option(help="How many of the newest partitions count as new; default: all since the fit.", min=1),
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many neurons are shown.", min=1)] = 10,
+    plot: Annotated[Path | None, typer.Option(help="Write an SVG of all densities here.", dir_okay=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare films that came since the fit with films of the fit that the classifier has not seen.
+
+    **Examples**
+
+    `neuroconcepts drift -c pipeline.yaml`
+
+    `neuroconcepts drift -c pipeline.yaml --partitions 1 --plot drift.svg`
+    """
+    from neuroconcepts_ray.cli import drift as drifting
+
+    drifting.run(config, overrides or [], space=space, newest=partitions, top=top, plot=plot, as_json=as_json)
 
 
-app.command("import-model", rich_help_panel="Chain")(models.import_model)
+@app.command(rich_help_panel="Look after")
+def erase(
+    config: Config,
+    overrides: Set = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A patient's keyed hash, as tables show it. Repeatable.")
+    ] = None,
+    patient_file: Annotated[
+        Path | None, typer.Option(help="A file of patient ids, one a line: no id stands in a shell's history.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase patients from everything the product keeps; their films are left out from then on.
+
+    **Examples**
+
+    `neuroconcepts erase -c pipeline.yaml --group HASH --dry-run`
+
+    `neuroconcepts erase -c pipeline.yaml --patient-file patients.txt`
+    """
+    from neuroconcepts_ray.cli import erase as erasing
+
+    erasing.run(config, overrides or [], group or [], patient_file, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("config", rich_help_panel="Look after")

@@ -186,7 +186,11 @@ def read_header(data: bytes) -> dict[str, str | int | float | None]:
     Raises:
         Undecodable: Not a DICOM file, or damaged.
     """
-    found = open_dicom(data, HEADER)
+    return header_of(open_dicom(data, HEADER))
+
+
+def header_of(found: pydicom.Dataset) -> dict[str, str | int | float | None]:
+    """The same of a data set in which the tags of :data:`HEADER` were parsed."""
     code = {tag: text_of(found, tag) for tag in HEADER}
     code = {tag: value if value and _CODE.fullmatch(value) else None for tag, value in code.items()}
     frames = number_of(found, "NumberOfFrames")
@@ -216,5 +220,9 @@ def read_identity(data: bytes) -> Identity:
     Raises:
         Undecodable: Not a DICOM file, or damaged.
     """
-    found = open_dicom(data, IDENTITY)
+    return identity_of(open_dicom(data, IDENTITY))
+
+
+def identity_of(found: pydicom.Dataset) -> Identity:
+    """The same of a data set in which the tags of :data:`IDENTITY` were parsed."""
     return Identity(*(text_of(found, tag) or "" for tag in IDENTITY))

@@ -95,6 +95,7 @@ class Lake:
         quarantined: Sequence[Quarantined] = (),
         facts: Mapping[str, Any] | None = None,
         profile: Mapping[str, str] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Commit an artifact; returns the manifest that counts (another writer's, if it was first).
 
@@ -116,6 +117,7 @@ class Lake:
             quarantined=list(quarantined),
             facts=plain,
             profile=dict(profile or {}),
+            notes=dict(notes or {}),
             content=content,
         )
         key = f"{plan.recipe.kind}/{plan.recipe.digest}/{plan.artifact}.json"

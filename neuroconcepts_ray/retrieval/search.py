@@ -19,7 +19,7 @@ from neuroconcepts_ray.retrieval.fetch import default_cache
 from neuroconcepts_ray.retrieval.index import Backend, Index
 from neuroconcepts_ray.retrieval.query import DEEPEST, TOP, Exclude, Query, resolve
 from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking
-from neuroconcepts_ray.retrieval.tables import IMAGE_ID
+from neuroconcepts_ray.retrieval.tables import IMAGE_ID, bound
 
 
 class SearchService:
@@ -139,7 +139,7 @@ class SearchService:
             if column not in self.index.columns or column == IMAGE_ID:
                 continue  # the index itself refuses those
             there, some = self.index.known(column, values)
-            unknown = sorted(values - there)
+            unknown = sorted(value for value in values - there if bound(value) is None)
             if unknown:
                 raise InputError(f"no image of the index has this {column}", value=unknown[0], limit=", ".join(some))
 
