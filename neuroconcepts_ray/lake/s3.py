@@ -123,9 +123,9 @@ class S3Store:
         yield from (blob.key for blob in self.scan(check_key(prefix.rstrip("/"))))
 
     def scan(self, prefix: str = "") -> Iterator[Blob]:
-        """See :class:`Store`; always asked anew."""
+        """See :class:`Store`; always asked anew. Uploads that a dead writer left are for the bucket's lifecycle."""
         folder = f"{check_key(prefix.rstrip('/'))}/" if prefix else ""
-        found: list[dict[str, Any]] = []
+        found: list[Blob] = []
         page: dict[str, Any] = {}
         with self._faults(folder):
             while True:
@@ -133,12 +133,14 @@ class S3Store:
                 if "NextContinuationToken" in page:
                     request["ContinuationToken"] = page["NextContinuationToken"]
                 page = self._fs.call_s3("list_objects_v2", **request)
-                found += page.get("Contents", ())
+                found += [
+                    Blob(item["Key"][len(self._prefix) :], int(item["Size"]), item["LastModified"].timestamp())
+                    for item in page.get("Contents", ())
+                    if not item["Key"].endswith("/")
+                ]
                 if not page.get("IsTruncated"):
                     break
-        start = len(self._prefix)
-        blobs = (Blob(one["Key"][start:], int(one["Size"]), one["LastModified"].timestamp()) for one in found)
-        yield from sorted((blob for blob in blobs if not blob.key.endswith("/")), key=lambda blob: blob.key)
+        yield from sorted(found, key=lambda blob: blob.key)
 
     def delete(self, key: str) -> None:
         """See :class:`Store`."""
@@ -149,7 +151,9 @@ class S3Store:
     def delete_tree(self, prefix: str) -> None:
         """See :class:`Store`."""
         for blob in self.scan(check_key(prefix.rstrip("/"))):
-            self.delete(blob.key)
+            path = f"{self._root}/{blob.key}"  # whatever it is called
+            with self._faults(blob.key), contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(path)
 
     def local_path(self, key: str) -> Path | None:
         """See :class:`Store`; there are no files."""

@@ -26,6 +26,9 @@ PLAIN = Plan(Recipe("classifier", 1, {}), {})
 class VerifyContract:
     """Written for any store: a subclass gives an empty lake."""
 
+    flips: tuple[float, ...] = (0.0, 0.3, 1.0)
+    """Where a bit of each file is flipped, from its first byte to its last."""
+
     @pytest.fixture
     def lake(self) -> Lake:
         raise NotImplementedError
@@ -133,7 +136,7 @@ class VerifyContract:
         for root, store in (("lake", lake.store), ("phi", lake.phi)):
             for blob in list(store.scan()):
                 whole = store.read(blob.key)
-                for at in (0, len(whole) // 3, len(whole) - 1):
+                for at in (int(share * (len(whole) - 1)) for share in self.flips):
                     store.write(blob.key, flipped(whole, at))
                     found = {(problem.root, problem.key) for problem in verify(lake).problems}
                     assert (root, blob.key) in found, f"{blob.key} at byte {at}"
