@@ -123,7 +123,10 @@ def measure(films: Films, *, draws: int = 1999, seed: int = 0) -> Drift:
 def interval(
     codes: sparse.csr_array, neuron: int, groups: Shaped[np.ndarray, " m"], rows: Bool[np.ndarray, " m"], seed: int = 0
 ) -> tuple[float, float]:
-    """Patient-bootstrap interval of a neuron's density over some films.
+    """Patient-bootstrap interval of a neuron's density over some films; exact over patients where it never fires.
+
+    Resampling films in which it never fires says 0 for certain. Clopper and Pearson's bound for none of g patients is
+    1 − (α/2)^(1/g), and its mirror image where every film fires.
 
     Args:
         codes: [m, n].
@@ -133,6 +136,11 @@ def interval(
         seed: Of the bootstrap.
     """
     fires = np.asarray(codes[:, [neuron]].todense()).ravel()[rows] != 0
+    least = 0.025 ** (1 / max(1, len(np.unique(groups[rows]))))
+    if not fires.any():
+        return 0.0, 1 - least
+    if fires.all():
+        return least, 1.0
     mean: Callable[[Int[np.ndarray, " k"]], float] = lambda chosen: float(fires[chosen].mean())  # noqa: E731
     return patient_bootstrap(mean, groups[rows], seed=seed)
 

@@ -51,6 +51,8 @@ class Outcome:
 
 
 def _rewriting(lake: Lake, seen: Survey, victims: Victims, moved: Moved) -> Rewriting:
+    for damaged in seen.damaged.values():
+        raise damaged  # nobody knows whom a record names that cannot be read
     return Rewriting(lake, victims, parts_naming(lake, seen, victims.names), dict(seen.manifests), moved)
 
 

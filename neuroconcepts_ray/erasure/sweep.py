@@ -88,7 +88,8 @@ def doomed(
 def delete(lake: Lake, found: Doomed) -> None:
     """Delete."""
     for root, key in found.places:
-        lake.root(root).delete(key)
+        if not key.startswith(f"{TRAINING}/"):  # Ray Train names its files as it likes: the whole folder goes below
+            lake.root(root).delete(key)
     lake.store.delete_tree(TRAINING)
 
 
@@ -109,7 +110,7 @@ def clear_cache(cache: Path, parts: Collection[str]) -> None:
 def forget_files(lake: Lake, victims: Victims) -> None:
     """Take the victims' files out of the catalog's memory of file times; at worst a file is read once more."""
     keys, digests = set(victims.keys), set(victims.sha256)
-    ids = [*victims.patients, *victims.study_ids, *victims.image_ids]
+    ids = [one for one in (*victims.patients, *victims.study_ids, *victims.image_ids) if one]
     for name in list(lake.phi.list("catalog")):
         if not name.endswith("-seen.parquet"):
             continue

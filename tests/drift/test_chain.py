@@ -45,11 +45,10 @@ def test_new_films_of_the_same_phantom_are_not_flagged(
     assert (tmp_path / "drift.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.parametrize("change", [lambda x: 255 - x, lambda x: 255 * (x / 255) ** 0.6], ids=["inverted", "brighter"])
 def test_new_films_of_another_exposure_are_flagged(
-    grown: Grown, tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], capfd: pytest.CaptureFixture[str]
+    grown: Grown, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = grown(tmp_path, change)
+    made = grown(tmp_path, lambda x: 255 * (x / 255) ** 0.6)
     assert verdicts(films(made), 5) == ["drift"] * 5
     capfd.readouterr()
     assert call(["drift", "-c", str(made.file), "--json"]) == 0

@@ -306,3 +306,23 @@ def test_reports_without_films_change_no_shard(hospital: Hospital, capfd: pytest
         assert [part.sha256 for part in after[name].parts if part.shard] == [
             part.sha256 for part in before[name].parts if part.shard
         ]
+
+
+def test_a_label_that_comes_late_leaves_tombstones_and_films_in_their_places(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    patient = hospital.patients("fit")[0]
+    hospital.call("erase", "--group", patient.group)
+    archive = _grown(hospital, tmp_path / "grown", "10000779")
+    before = archive.run(new_only=True)
+    study = next(iter(set(archive.mimic.labels) - patient.study_ids))
+    archive.mimic.labels[study] = archive.mimic.labels[study] | {"Edema": "1.0"}
+    archive.mimic.write()
+    after = archive.run(new_only=True)
+    assert after["catalog"].state == "made"
+    for name in ("activations.logits", "codes.latents", "codes.units"):
+        old, new = before[name].manifest, after[name].manifest
+        assert old is not None
+        assert new is not None
+        assert [part for part in new.parts if part.shard] == [part for part in old.parts if part.shard]
+    assert archive.traces(patient) == {}
