@@ -26,6 +26,7 @@ class Archive:
         raw: PRESENT, ABSENT, UNCERTAIN, BLANK or UNLABELLED.
         reports: Each study's report, by the archive's study id: its file below the reports' folder, or its text where
             it stands in a table.
+        reports_left_out: How many reports are of no study of the archive, or a further one of a study, by reason.
         ungrouped: Images that no group_pattern matched.
         columns: Further columns of the images, such as age, sex, race, site, one value an image; None where unknown.
             No value may tell who the patient is.
@@ -44,6 +45,7 @@ class Archive:
     views: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     reports: dict[str, Entry | str] = field(default_factory=dict)
+    reports_left_out: dict[str, int] = field(default_factory=dict)
     ungrouped: int = 0
     columns: dict[str, list[Any]] = field(default_factory=dict)
     phi_columns: dict[str, list[Any]] = field(default_factory=dict)
@@ -70,6 +72,24 @@ class Archive:
         shared = len(pairs) - len(set(self.study_ids))
         if shared:
             raise InputError("studies belong to more than one patient", value=shared, limit=0)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all images but some, from every list alike; reports of studies without an image go too."""
+        self.raw = self.raw[np.array(rows, dtype=np.intp)]
+        for values in (
+            self.image_ids,
+            self.files,
+            self.patients,
+            self.study_ids,
+            self.views,
+            self.published,
+            *self.columns.values(),
+            *self.phi_columns.values(),
+        ):
+            if values:
+                values[:] = [values[row] for row in rows]  # type: ignore[index]
+        studies = set(self.study_ids)
+        self.reports = {study: text for study, text in self.reports.items() if study in studies}
 
 
 def apply_policy(

@@ -1,7 +1,8 @@
 """The catalog stage: look at the archive once and freeze what is new."""
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,19 @@ from neuroconcepts_ray.catalog.adapters import adapter
 from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts
 from neuroconcepts_ray.catalog.config import ALGORITHM, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
+from neuroconcepts_ray.catalog.duplicates import apart, duplicate_tables, find_duplicates, known_of
+from neuroconcepts_ray.catalog.joined import Known, Settled, settle
 from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
+from neuroconcepts_ray.catalog.roles import assign
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
+from neuroconcepts_ray.catalog.sections import report_table, section_counts
 from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest, Part
+from neuroconcepts_ray.lake.manifest import Manifest, Part, Root
 from neuroconcepts_ray.lake.recipe import Plan, Recipe, sha256
 from neuroconcepts_ray.lake.table import to_parquet
 
@@ -54,7 +59,7 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
     Raises:
         ConfigError: Root, reports, labels or key file do not exist.
         InputError: The archive is damaged or contradicts itself.
-        LeakageError: A published split puts a group into two parts.
+        LeakageError: A published split puts a group into two parts, or near-duplicates are refused and there are some.
         EnvironmentFault: A file or folder cannot be read.
     """
     del have, compute
@@ -66,21 +71,46 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
 
     images_sha256 = _digests(lake, config, "images", root, archive.files)
     reports_sha256 = _report_digests(lake, config, reports or root, list(archive.reports.values()))
-    rows = make_rows(archive, config, key, images_sha256, reports_sha256)
-    facts = _facts(archive, config, rows)
-    facts["archive"] = archive_digest(rows, facts)
+    groups = [key.hash("group", patient) for patient in archive.patients]
+    alone = assign(groups, archive.published, config)
+    found = find_duplicates(archive, images_sha256, root, lake, config)
+    sha256_of = dict(zip(archive.reports, reports_sha256, strict=True))
+
+    def settled(known: Known) -> tuple[Archive, Rows, Settled]:
+        one = settle(
+            archive.image_ids,
+            groups,
+            alone,
+            [(pair.a, pair.b) for pair in found.pairs],
+            known,
+            refuse=config.near_duplicates == "refuse",
+        )
+        some, rows_left = apart(archive, one)
+        films = [images_sha256[row] for row in rows_left]
+        roles = [one.roles[row] for row in rows_left]
+        return some, make_rows(some, roles, config, key, films, [sha256_of[study] for study in some.reports]), one
 
     recipe = _recipe(config, key)
-    inputs = {"archive": facts["archive"]}
     parent = lake.newest(config.ref, recipe.digest)
+    known = Known() if parent is None else known_of(lake, parent)
+    kept_archive, rows, joined = settled(known)
     new = _beyond_parent(lake, parent, rows) if parent is not None else None
+    if new is None and known.images:  # what was known changed: nobody's role is fixed any more
+        known = Known()
+        kept_archive, rows, joined = settled(known)
+    facts = _facts(kept_archive, config, rows)
+    facts["near_duplicates"] = {"mode": config.near_duplicates, "unseen": found.unseen, **joined.counts}
+    facts["archive"] = archive_digest(rows, facts)
+    inputs = {"archive": facts["archive"]}
     kept: list[Part] = []
+    sections = Counter[str]()
     if parent is not None and new is not None:
         if not new.images.num_rows and not new.reports.num_rows:
             return {NAME: parent}
         inputs["parent"] = parent.content
         kept = parent.parts
         facts["partitions"] = list(parent.facts["partitions"])
+        sections.update(parent.facts["report_sections"])
         rows = new
     plan = Plan(recipe, inputs)
     manifest = lake.find(plan)
@@ -88,9 +118,14 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         first = len(facts["partitions"])
         parts = cut_partitions(rows, config.partition_rows)
         facts["partitions"] += [part.images.num_rows for part in parts]
-        written = [
-            part for i, some in enumerate(parts) for part in _write(lake, plan, first + i, some, reports or root)
-        ]
+        home = {image: i for i, part in enumerate(parts) for image in part.images["image_id"].to_pylist()}
+        twins = duplicate_tables(archive, found, joined, home, known)
+        written = []
+        for i, part in enumerate(parts):
+            texts = report_table(part.reports, [_text(reports or root, *pair) for pair in _texts(part)])
+            sections.update(section_counts(texts))
+            written += _write(lake, plan, first + i, part, texts, twins.get(i))
+        facts["report_sections"] = {name: sections[name] for name in section_counts(report_table(rows.reports[:0], []))}
         manifest = lake.commit_manifest(plan, NAME, [*kept, *written], facts=facts)
     lake.advance(config.ref, manifest)
     return {NAME: manifest}
@@ -112,6 +147,8 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "partitions": [],
         "policy": {"blank": config.blank, "uncertain": config.uncertain},
         "left_out": archive.left_out,
+        "reports_without_study": archive.reports_left_out.get("no study", 0),
+        "further_reports": archive.reports_left_out.get("further", 0),
         "ungrouped": archive.ungrouped,
         "unlabelled_studies": len({archive.study_ids[i] for i in np.flatnonzero(unlabelled)}),
         "label_counts": label_counts(archive.labels, archive.raw),
@@ -146,17 +183,19 @@ def _beyond_parent(lake: Lake, parent: Manifest, rows: Rows) -> Rows | None:
     )
 
 
-def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Tree) -> list[Part]:
-    texts = [_text(reports, *pair) for pair in zip(rows.texts, rows.reports["sha256"].to_pylist(), strict=True)]
-    with_text = rows.reports.add_column(1, "text", pa.array(texts, pa.string()))
-
-    def put(name: str, table: pa.Table, phi: bool) -> Part:
+def _write(
+    lake: Lake, plan: Plan, number: int, rows: Rows, reports: pa.Table, duplicates: pa.Table | None
+) -> list[Part]:
+    def put(name: str, table: pa.Table, root: Root) -> Part:
         data = to_parquet(table.combine_chunks())
-        return lake.put_part(
-            plan, f"{name}-{number:04d}.parquet", data, rows=table.num_rows, root="phi" if phi else "lake"
-        )
+        return lake.put_part(plan, f"{name}-{number:04d}.parquet", data, rows=table.num_rows, root=root)
 
-    return [put("images", rows.images, False), put("sources", rows.sources, True), put("reports", with_text, True)]
+    written = [put("images", rows.images, "lake"), put("sources", rows.sources, "phi"), put("reports", reports, "phi")]
+    return written if duplicates is None else [*written, put("duplicates", duplicates, "lake")]
+
+
+def _texts(rows: Rows) -> Iterator[tuple[Entry | str, str]]:
+    return zip(rows.texts, rows.reports["sha256"].to_pylist(), strict=True)
 
 
 def _text(tree: Tree, report: Entry | str, digest: str) -> str:
