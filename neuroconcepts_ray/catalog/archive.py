@@ -35,6 +35,7 @@ class Archive:
         raw: PRESENT, ABSENT, UNCERTAIN, BLANK or UNLABELLED.
         reports: Each study's report, by the archive's study id: its file below the reports' folder, or its text where
             it stands in a table.
+        reports_left_out: How many reports are of no study of the archive, or a further one of a study, by reason.
         ungrouped: Images that no group_pattern matched.
         counted: What else the adapter counted, by its name; nothing of it was left out.
         columns: Further columns of the images, such as age, sex, race, site, one value an image; None where unknown.
@@ -56,6 +57,7 @@ class Archive:
     views: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     reports: dict[str, Entry | str] = field(default_factory=dict)
+    reports_left_out: dict[str, int] = field(default_factory=dict)
     ungrouped: int = 0
     counted: dict[str, int] = field(default_factory=dict)
     columns: dict[str, list[Any]] = field(default_factory=dict)

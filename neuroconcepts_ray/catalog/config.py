@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroconcepts_ray.catalog.adapter_config import CbisConfig, DdsmConfig, DicomConfig
 from neuroconcepts_ray.catalog.adapters import TABLE, adapter
 from neuroconcepts_ray.catalog.mapping import CsvMapping
-from neuroconcepts_ray.catalog.sections import CbisConfig, DdsmConfig, DicomConfig
 from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised by hand whenever the same archive and config would give other bytes."""
 
 SCALE = "scale"
@@ -110,6 +110,10 @@ class CatalogConfig(StrictModel):
     """hash: share of the groups for each role."""
     seed: int = Field(default=0, ge=0)
     """Changes which groups get which role."""
+    near_duplicates: Literal["join", "refuse", "keep"] = "join"
+    """Films that are filed under several patients, found by their bytes and by how they look. join: those patients get
+    one role, the nearest to fit, and a new film that would join patients whose roles can no longer change is left out.
+    refuse: an error if their roles differ. keep: nothing is looked for, and the same film may be in fit and in test."""
     hash_key_file: Annotated[str | None, PATH] = None
     """File whose bytes (16 or more) key the hashes of patients and studies; if absent, ``hash.key`` below phi_root,
     made at random on first use. The same key gives the same groups in every lake."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from neuroconcepts_ray.catalog.adapters import adapter
 from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts, summary
 from neuroconcepts_ray.catalog.config import ALGORITHM, SCALE, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
+from neuroconcepts_ray.catalog.duplicates import apart, duplicate_tables, find_duplicates, known_of
+from neuroconcepts_ray.catalog.joined import Known, Settled, settle
 from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
 from neuroconcepts_ray.catalog.revise import Revision, revise
-from neuroconcepts_ray.catalog.roles import Torn, mend
+from neuroconcepts_ray.catalog.roles import Torn, assign, mend
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
+from neuroconcepts_ray.catalog.sections import report_table, section_counts
 from neuroconcepts_ray.catalog.splits import use_split
 from neuroconcepts_ray.catalog.tombstones import leave_out, live, tokens
 from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
@@ -24,7 +27,7 @@ from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest, Part
+from neuroconcepts_ray.lake.manifest import Manifest, Part, Root
 from neuroconcepts_ray.lake.recipe import Plan, Recipe, sha256
 from neuroconcepts_ray.lake.table import to_parquet
 
@@ -60,7 +63,7 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
     Raises:
         ConfigError: Root, reports, labels or key file do not exist.
         InputError: The archive is damaged or contradicts itself.
-        LeakageError: A published split puts a group into two parts.
+        LeakageError: A published split puts a group into two parts, or near-duplicates are refused and there are some.
         EnvironmentFault: A file or folder cannot be read.
     """
     del have, compute
@@ -77,18 +80,43 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
 
     images_sha256 = _digests(lake, config, "images", root, archive.files)
     reports_sha256 = _report_digests(lake, config, reports or root, list(archive.reports.values()))
-    rows = make_rows(archive, config, key, images_sha256, reports_sha256)
-    facts = {**_facts(archive, config, rows), "split_file": split, "torn": {"groups": torn.groups, "moved": torn.moved}}
-    facts["archive"] = archive_digest(rows, facts)
+    groups = [key.hash("group", patient) for patient in archive.patients]
+    alone = assign(groups, archive.published, config)
+    found = find_duplicates(archive, images_sha256, root, lake, config)
+    sha256_of = dict(zip(archive.reports, reports_sha256, strict=True))
+
+    def settled(known: Known) -> tuple[Archive, Rows, Settled]:
+        one = settle(
+            archive.image_ids,
+            groups,
+            alone,
+            [(pair.a, pair.b) for pair in found.pairs],
+            known,
+            refuse=config.near_duplicates == "refuse",
+        )
+        some, rows_left = apart(archive, one)
+        films = [images_sha256[row] for row in rows_left]
+        roles = [one.roles[row] for row in rows_left]
+        return some, make_rows(some, roles, config, key, films, [sha256_of[study] for study in some.reports]), one
 
     recipe = _recipe(config, key)
-    inputs = {"archive": facts["archive"]}
     parent = lake.newest(config.ref, recipe.digest)
+    known = Known() if parent is None else known_of(lake, parent)
+    kept_archive, rows, joined = settled(known)
     new = _beyond_parent(lake, parent, rows) if parent is not None else None
     revision = _revise(lake, parent, rows) if parent is not None and new is None else None
+    if new is None and revision is None and known.images:  # a film changed: nobody's role is fixed any more
+        known = Known()
+        kept_archive, rows, joined = settled(known)
     revised: dict[int, Rows] = {} if revision is None else revision.changed
     new = new if revision is None else revision.new
+    facts = _facts(kept_archive, config, rows)
+    facts |= {"split_file": split, "torn": {"groups": torn.groups, "moved": torn.moved}}
+    facts["near_duplicates"] = {"mode": config.near_duplicates, "unseen": found.unseen, **joined.counts}
+    facts["archive"] = archive_digest(rows, facts)
+    inputs = {"archive": facts["archive"]}
     kept: list[Part] = []
+    sections = Counter[str]()
     if parent is not None and new is not None:
         if not new.images.num_rows and not new.reports.num_rows and not revised:
             return {NAME: parent}
@@ -97,19 +125,29 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         facts["partitions"] = list(parent.facts["partitions"])
         if SCALE in parent.facts or revised:
             facts[SCALE] = parent.facts.get(SCALE) or parent.part("images-0000.parquet").sha256
+        sections.update(_sections(lake, parent, revised))
         rows = new
     plan = Plan(recipe, inputs)
     manifest = lake.find(plan)
     if manifest is None:
         first = len(facts["partitions"])
-        again = [part for i, some in revised.items() for part in _write(lake, plan, i, some, reports or root)]
+        again = []
+        for i, some in revised.items():
+            texts = report_table(some.reports, [_text(reports or root, *pair) for pair in _texts(some)])
+            sections.update(section_counts(texts))
+            again += _write(lake, plan, i, some, texts, None)
         kept = list(({part.name: part for part in kept} | {part.name: part for part in again}).values())
         # Where nothing is new but something was revised, no empty partition is added.
         parts = cut_partitions(rows, config.partition_rows) if _any(rows) or not revised else []
         facts["partitions"] += [part.images.num_rows for part in parts]
-        written = [
-            part for i, some in enumerate(parts) for part in _write(lake, plan, first + i, some, reports or root)
-        ]
+        home = {image: i for i, part in enumerate(parts) for image in part.images["image_id"].to_pylist()}
+        twins = duplicate_tables(archive, found, joined, home, known)
+        written = []
+        for i, part in enumerate(parts):
+            texts = report_table(part.reports, [_text(reports or root, *pair) for pair in _texts(part)])
+            sections.update(section_counts(texts))
+            written += _write(lake, plan, first + i, part, texts, twins.get(i))
+        facts["report_sections"] = {name: sections[name] for name in section_counts(report_table(rows.reports[:0], []))}
         manifest = lake.commit_manifest(plan, NAME, [*kept, *written], facts=facts)
     lake.advance(config.ref, manifest)
     return {NAME: manifest}
@@ -131,6 +169,8 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "partitions": [],
         "policy": {"blank": config.blank, "uncertain": config.uncertain},
         "left_out": archive.left_out,
+        "reports_without_study": archive.reports_left_out.get("no study", 0),
+        "further_reports": archive.reports_left_out.get("further", 0),
         "ungrouped": archive.ungrouped,
         "counted": archive.counted,
         "grouped_by": archive.grouped_by,
@@ -174,6 +214,17 @@ def _any(rows: Rows) -> bool:
     return bool(rows.images.num_rows or rows.reports.num_rows)
 
 
+def _sections(lake: Lake, parent: Manifest, revised: Mapping[int, Rows]) -> Counter[str]:
+    """Reports of the parent's partitions by the sections they have, those left out that are revised."""
+    if not revised:
+        return Counter(parent.facts["report_sections"])
+    counts = Counter[str]()
+    for number in range(len(parent.facts["partitions"])):
+        if number not in revised:
+            counts.update(section_counts(lake.table(parent.part(f"reports-{number:04d}.parquet"))))
+    return counts
+
+
 def _revise(lake: Lake, parent: Manifest, rows: Rows) -> Revision | None:
     def read(kind: str, number: int) -> pa.Table:
         return lake.table(parent.part(f"{kind}-{number:04d}.parquet"))
@@ -183,17 +234,19 @@ def _revise(lake: Lake, parent: Manifest, rows: Rows) -> Revision | None:
     return revise(rows, [(read(kinds[0], i), read(kinds[1], i), read(kinds[2], i)) for i in range(count)])
 
 
-def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Tree) -> list[Part]:
-    texts = [_text(reports, *pair) for pair in zip(rows.texts, rows.reports["sha256"].to_pylist(), strict=True)]
-    with_text = rows.reports.add_column(1, "text", pa.array(texts, pa.string()))
-
-    def put(name: str, table: pa.Table, phi: bool) -> Part:
+def _write(
+    lake: Lake, plan: Plan, number: int, rows: Rows, reports: pa.Table, duplicates: pa.Table | None
+) -> list[Part]:
+    def put(name: str, table: pa.Table, root: Root) -> Part:
         data = to_parquet(table.combine_chunks())
-        return lake.put_part(
-            plan, f"{name}-{number:04d}.parquet", data, rows=table.num_rows, root="phi" if phi else "lake"
-        )
+        return lake.put_part(plan, f"{name}-{number:04d}.parquet", data, rows=table.num_rows, root=root)
 
-    return [put("images", rows.images, False), put("sources", rows.sources, True), put("reports", with_text, True)]
+    written = [put("images", rows.images, "lake"), put("sources", rows.sources, "phi"), put("reports", reports, "phi")]
+    return written if duplicates is None else [*written, put("duplicates", duplicates, "lake")]
+
+
+def _texts(rows: Rows) -> Iterator[tuple[Entry | str, str]]:
+    return zip(rows.texts, rows.reports["sha256"].to_pylist(), strict=True)
 
 
 def _text(tree: Tree, report: Entry | str, digest: str) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from neuroconcepts_ray.catalog.archive import Archive, apply_policy
-from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig
+from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig, Role
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.roles import assign
+from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.tables import LABEL
 from neuroconcepts_ray.catalog.trees import Entry
 from neuroconcepts_ray.lake.recipe import DIGEST_CHARS, canonical_json
@@ -37,26 +37,31 @@ class Rows:
 
 
 def make_rows(
-    archive: Archive, config: CatalogConfig, key: HashKey, image_sha256: Sequence[str], report_sha256: Sequence[str]
+    archive: Archive,
+    roles: Sequence[Role],
+    config: CatalogConfig,
+    key: HashKey,
+    image_sha256: Sequence[str],
+    report_sha256: Sequence[str],
 ) -> Rows:
-    """Hash the identifiers, give the roles, apply the policies and sort.
+    """Hash the identifiers, apply the policies and sort.
 
     Args:
         archive: What the adapter found.
-        config: Policies, split and seed.
+        roles: The role of each image.
+        config: Policies.
         key: Keys the hashes.
         image_sha256: Digest of each image's file.
         report_sha256: Digest of each report's file, in the order of ``archive.reports``.
 
     Raises:
-        InputError: A part of the published split is missing or unknown.
         LeakageError: A group has two roles.
     """
     group_of = {patient: key.hash("group", patient) for patient in set(archive.patients)}
     study_of = {study: key.hash("study", study) for study in set(archive.study_ids)}
     groups = [group_of[patient] for patient in archive.patients]
     studies = [study_of[study] for study in archive.study_ids]
-    roles = assign(groups, archive.published, config)
+    check_disjoint(groups, roles)
     y, masked = apply_policy(archive.raw, config)
     labels = {LABEL + name: pa.array(y[:, i], pa.int8(), mask=masked[:, i]) for i, name in enumerate(archive.labels)}
     images = pa.table(

@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 
 from neuroconcepts_ray.catalog.mapping import RESERVED
 from neuroconcepts_ray.catalog.roles import check_disjoint
+from neuroconcepts_ray.catalog.sections import Sections
 from neuroconcepts_ray.catalog.sources import Source
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
@@ -17,6 +18,11 @@ from neuroconcepts_ray.lake.manifest import Manifest
 
 LABEL = "label:"
 """Prefix of the label columns."""
+
+DUPLICATES = pa.schema(
+    {"image_id": pa.string(), "other": pa.string(), "distance": pa.int16(), "likeness": pa.float32()}
+)
+"""Columns of the pairs of images that show the same film."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,25 @@ def load_reports(lake: Lake, manifest: Manifest) -> dict[str, str]:
     """The text of each study's report, by the study's keyed hash (from phi_root)."""
     table = lake.tables(manifest, "reports-", ["study", "text"])
     return dict(zip(table["study"].to_pylist(), table["text"].to_pylist(), strict=True))
+
+
+def load_sections(lake: Lake, manifest: Manifest) -> dict[str, Sections]:
+    """The sections of each study's report, by the study's keyed hash (from phi_root)."""
+    columns = ["study", "findings", "impression", "last_paragraph"]
+    table = lake.tables(manifest, "reports-", columns)
+    studies, *texts = (table[name].to_pylist() for name in columns)
+    return {study: Sections(*some) for study, *some in zip(studies, *texts, strict=True)}
+
+
+def load_duplicates(lake: Lake, manifest: Manifest) -> pa.Table:
+    """Pairs of images that show the same film: image_id, other, distance (bits of 256), likeness.
+
+    They join all images of a film, not every two of them.
+    """
+    parts = [part for part in manifest.parts if part.name.startswith("duplicates-")]
+    if parts:
+        return pa.concat_tables(lake.table(part) for part in parts)
+    return DUPLICATES.empty_table()
 
 
 def positions(image_ids: Shaped[np.ndarray, " m"], known: Shaped[np.ndarray, " n"]) -> np.ndarray:

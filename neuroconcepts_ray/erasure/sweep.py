@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from neuroconcepts_ray.erasure.journal import Moved
@@ -108,14 +109,21 @@ def clear_cache(cache: Path, parts: Collection[str]) -> None:
 
 
 def forget_files(lake: Lake, victims: Victims) -> None:
-    """Take the victims' files out of the catalog's memory of file times; at worst a file is read once more."""
+    """Take the victims' files out of the catalog's memory of file times, looks and twins.
+
+    At worst a file of somebody else is read once more.
+    """
     keys, digests = set(victims.keys), set(victims.sha256)
     ids = [one for one in (*victims.patients, *victims.study_ids, *victims.image_ids) if one]
     for name in list(lake.phi.list("catalog")):
-        if not name.endswith("-seen.parquet"):
+        if not name.startswith("catalog/catalog-") or "/parts/" in name:
             continue
         table = from_parquet(lake.phi.read(name))
-        rows = zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
-        drop = [key in keys or sha in digests or any(one in key for one in ids) for key, sha in rows]
-        if any(drop):
-            lake.phi.write(name, to_parquet(table.filter(pa.array([not one for one in drop], pa.bool_()))))
+        drop = np.zeros(table.num_rows, dtype=bool)
+        for column in {"sha256", "other"} & set(table.column_names):
+            drop |= np.array([sha in digests for sha in table[column].to_pylist()], dtype=bool)
+        if "key" in table.column_names:
+            paths = table["key"].to_pylist()
+            drop |= np.array([key in keys or any(one in key for one in ids) for key in paths], dtype=bool)
+        if drop.any():
+            lake.phi.write(name, to_parquet(table.filter(pa.array(~drop))))

@@ -1,6 +1,7 @@
 """What naming by reports can be told."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,6 +18,9 @@ class NamesConfig(StrictModel):
 
     spaces: list[str] = []
     """Code spaces to name; empty means every space there is."""
+    sections: Literal["observations", "findings", "impression", "last_paragraph"] = "observations"
+    """What of a report names are taken from. observations: findings and impression, else its last paragraph; the
+    others: that alone, and a report without it gives no names."""
     max_words: int = Field(default=3, ge=1, le=4)
     """Longest n-gram that may become a name."""
     max_terms: int = Field(default=2000, ge=1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports, positions
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sections, positions
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -39,7 +39,8 @@ def run(
         found = lake.find(one)
         if found is None:
             catalog = load_catalog(lake, have["catalog"])
-            reports = load_reports(lake, have["catalog"])
+            cut = load_sections(lake, have["catalog"])
+            reports = {study: getattr(some, config.sections) for study, some in cut.items()}
             codes = load_codes(lake, have[f"codes.{name.removeprefix('names.')}"])
             found = _name(lake, one, name, config, catalog, reports, codes)
         made[name] = found
@@ -94,7 +95,7 @@ def _name(
 def _why(reports: Mapping[str, str], studies: Mapping[str, int], words: list[Any], config: NamesConfig) -> str | None:
     """Why nothing can be named at all, if so."""
     if not any(reports.values()):
-        return "the archive has no reports"
+        return "no report has what names are taken from" if reports else "the archive has no reports"
     for role, least in (("probe", 2 * config.min_groups), ("verify", 2 * config.min_positives)):
         if studies[role] < least:
             return f"fewer than {least} patients with a report on {role}"

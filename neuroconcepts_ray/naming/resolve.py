@@ -88,7 +88,7 @@ def gather(
         studies: Study of each film.
         groups: Patient of each film.
         roles: Role of each film.
-        reports: Report text by study.
+        reports: What the report observes, by study.
         config: Settings.
 
     Returns:

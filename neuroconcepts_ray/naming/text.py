@@ -1,4 +1,4 @@
-"""From a report to terms with polarity: sections, sentences, negation and doubt, n-grams. Pure; nothing is logged."""
+"""From observations to terms with polarity: sentences, negation and doubt, n-grams. Pure; nothing is logged."""
 
 import re
 from collections.abc import Iterator
@@ -8,22 +8,9 @@ from neuroconcepts_ray.naming import words
 
 Polarity = Literal["affirmed", "negated", "uncertain"]
 
-# MIMIC-CXR writes "FINDINGS:", others "Findings:" or "Impression -": capitals, or a word that we know.
-_KNOWN = (
-    "findings|impression|impressions|conclusion|conclusions|indication|history|clinical history|clinical information|"
-    "comparison|technique|examination|exam|reason for exam|reason for examination|recommendation|recommendations|"
-    "notification|wet read|final report|addendum|procedure|study"
-)
-_HEADER = re.compile(rf"^[ \t]*(?:([A-Z][A-Z /,&()\-]{{2,60}})[ \t]*:|((?i:{_KNOWN}))[ \t]*:)[ \t]*", re.MULTILINE)
-_TITLE = re.compile(r"^[ \t]*(?:FINAL REPORT|WET READ|EXAMINATION|PRELIMINARY REPORT)[ \t]*$", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[a-z0-9)%\]])[.;!?]+(?=\s|$)|\n[ \t]*\n|\n[ \t]*(?=(?:\d+[.)]|[-*•])[ \t])", re.IGNORECASE)
-_BLANK = re.compile(r"\n[ \t]*\n")
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*|\d[\w.,:/\-]*|_+|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]")
-
-_IMPRESSION = ("IMPRESSION", "IMPRESSIONS", "CONCLUSION", "CONCLUSIONS")
-_FINDINGS = ("FINDINGS",)
-_SECTIONS = frozenset(_KNOWN.upper().split("|"))
 
 _CUES: dict[tuple[str, ...], tuple[str, ...]] = {}
 for _phrases, _role in (
@@ -38,47 +25,6 @@ for _phrases, _role in (
         _key = tuple(_phrase.split())
         _CUES[_key] = (*_CUES.get(_key, ()), _role)
 _LONGEST = max(len(key) for key in _CUES)
-
-
-def sections(report: str) -> dict[str, str]:
-    """The sections of a report by upper-case title; text before the first title is under ``""``.
-
-    A title that comes twice (an addendum's second impression) keeps both texts in order. Within findings and impression
-    a title that is no section's ("LUNGS:") is a sub-heading and stays in the text.
-    """
-    report = _TITLE.sub("", report.replace("\r\n", "\n"))
-    found: dict[str, str] = {}
-    title, start = "", 0
-    for match in [*_HEADER.finditer(report), None]:
-        name = (match.group(1) or match.group(2)).strip().upper() if match else ""
-        if match and title in (*_FINDINGS, *_IMPRESSION) and name not in _SECTIONS:
-            continue
-        body = report[start : match.start() if match else len(report)].strip()
-        if body:
-            found[title] = f"{found[title]}\n\n{body}" if title in found else body
-        if match:
-            title, start = name, match.end()
-    return found
-
-
-def last_paragraph(text: str) -> str:
-    """The last block of text between blank lines."""
-    blocks = [block.strip() for block in _BLANK.split(text.replace("\r\n", "\n")) if block.strip()]
-    return blocks[-1] if blocks else ""
-
-
-def observations(report: str) -> str:
-    """What names may be taken from: findings and impression together, else the last paragraph.
-
-    Indication, history and comparison are what was asked or known before, not what the film shows.
-    """
-    found = sections(report)
-    texts = [found[title] for title in (*_FINDINGS, *_IMPRESSION) if title in found]
-    if texts:
-        return "\n\n".join(texts)
-    title, body = next(reversed(found.items()), ("", ""))
-    # Under another section's title only a paragraph of its own can be the narrative.
-    return "" if title in _SECTIONS and not _BLANK.search(body) else last_paragraph(body)
 
 
 def sentences(text: str) -> list[str]:
@@ -171,8 +117,8 @@ def _turns(cues: list[tuple[int, int, tuple[str, ...]]], after: int) -> list[int
     return [start for start, _, roles in cues if start >= after and all(role[-1] == ">" for role in roles)]
 
 
-def terms(report: str, max_words: int = 3) -> dict[str, Polarity]:
-    """The n-grams of a report's observations, each with one polarity.
+def terms(observations: str, max_words: int = 3) -> dict[str, Polarity]:
+    """The n-grams of what a report observes, each with one polarity.
 
     An n-gram lies within one sentence and one polarity, crosses no punctuation, number, date, cue or barred word, and
     neither begins nor ends with a stop word, and says
@@ -180,12 +126,12 @@ def terms(report: str, max_words: int = 3) -> dict[str, Polarity]:
     uncertain, and uncertain over negated.
 
     Args:
-        report: The text of a report.
+        observations: Findings, impression or narrative, as the catalog cut them.
         max_words: Longest n-gram.
     """
     rank = {"negated": 0, "uncertain": 1, "affirmed": 2}
     found: dict[str, Polarity] = {}
-    for sentence in sentences(observations(report)):
+    for sentence in sentences(observations):
         tokens = tokenise(sentence)
         for term, polarity in _ngrams(tokens, polarities(tokens), max_words):
             if rank[polarity] > rank.get(found.get(term, ""), -1):

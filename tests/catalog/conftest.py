@@ -19,6 +19,9 @@ from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.store import MemoryStore
+from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.draw import draw_patient
+from neuroconcepts_ray.phantom.films import render
 
 LABELS = ["Atelectasis", "Edema", "No Finding"]
 
@@ -28,6 +31,15 @@ def film(seed: int) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)).save(sink, "PNG")
     return sink.getvalue()
+
+
+@functools.cache
+def chest(number: int) -> Image.Image:
+    """A film of the phantom's patient of that number."""
+    config = PhantomConfig(seed=11, height=256, width=200)
+    patient = draw_patient(config, number)
+    study = patient.studies[0]
+    return Image.fromarray(render(config, patient, study, study.films[0])[0])
 
 
 @dataclass
@@ -49,13 +61,14 @@ class Mimic:
         view: str = "AP",
         labels: tuple[str, str, str] | None = ("1.0", "", "0.0"),
         report: str | None = "FINDINGS: none.",
+        data: bytes | None = None,
     ) -> None:
         self.films.append(
             {"dicom_id": image_id, "subject_id": subject, "study_id": study, "ViewPosition": view, "split": split}
         )
         path = self.path(subject, study, image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(film(len(self.films)))
+        path.write_bytes(film(len(self.films)) if data is None else data)
         if labels is not None:
             self.labels[study] = {"subject_id": subject, "study_id": study, **dict(zip(LABELS, labels, strict=True))}
         if report is not None:

@@ -18,12 +18,12 @@ from .conftest import Run, film
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     root = tmp_path / "films"
-    for part in ("Train", "val", "test"):
+    for at, part in enumerate(("Train", "val", "test")):
         for number, kind in enumerate(("normal", "sick")):
             for patient in range(10):
                 path = root / part / kind / f"{part.lower()}{patient}_{number}.JPG"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(film(patient))
+                path.write_bytes(film(100 * at + 10 * number + patient))
     return root
 
 
@@ -47,7 +47,7 @@ def test_classes_become_labels_and_split_folders_become_roles(tree: Path, run: R
 
 
 def test_a_pattern_finds_the_patient_in_the_name(tree: Path, run: Run) -> None:
-    (tree / "test" / "sick" / "nobody.png").write_bytes(film(99))
+    (tree / "test" / "sick" / "nobody.png").write_bytes(film(399))
     manifest = run(config(tree, group_pattern=r"^(\w+?)_"))
     assert manifest.facts["groups"] == 31
     assert manifest.facts["ungrouped"] == 1
@@ -55,7 +55,7 @@ def test_a_pattern_finds_the_patient_in_the_name(tree: Path, run: Run) -> None:
 
 
 def test_a_patient_in_two_parts_of_the_split_is_refused(tree: Path, run: Run) -> None:
-    (tree / "test" / "sick" / "train3_9.png").write_bytes(film(99))
+    (tree / "test" / "sick" / "train3_9.png").write_bytes(film(399))
     with pytest.raises(LeakageError, match="1 of 30 groups") as caught:
         run(config(tree, group_pattern=r"^(\w+?)_"))
     assert "train3" not in caught.value.message
@@ -74,7 +74,7 @@ def test_without_split_folders_roles_go_by_hash(tmp_path: Path, run: Run) -> Non
     for kind in ("a", "b"):
         (tmp_path / "flat" / kind).mkdir(parents=True)
         for number in range(20):
-            (tmp_path / "flat" / kind / f"{number}.png").write_bytes(film(number))
+            (tmp_path / "flat" / kind / f"{number}.png").write_bytes(film(10 * len(kind) + number))
     with pytest.raises(InputError, match="split: hash"):
         run(config(tmp_path / "flat"))
     facts = run(config(tmp_path / "flat", split="hash")).facts

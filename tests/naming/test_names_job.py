@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
+from neuroconcepts_ray.catalog.sections import report_table
 from neuroconcepts_ray.catalog.tables import LABEL
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.errors import ConfigError
@@ -46,7 +47,8 @@ def make(lake: Lake, *, reports: bool = True, seed: int = 0) -> dict[str, Manife
         + " ".join(pair[0] if truth[p, at] else pair[1] for at, pair in enumerate(SENTENCES.values()))
         for p in range(PATIENTS if reports else 0)
     }
-    table = pa.table({"study": pa.array(texts, pa.string()), "text": pa.array(texts.values(), pa.string())})
+    digests = pa.array([""] * len(texts), pa.string())
+    table = report_table(pa.table({"study": pa.array(texts, pa.string()), "sha256": digests}), list(texts.values()))
     catalog = Plan(Recipe("catalog", 1, {"seed": seed, "reports": reports}), {})
     parts = [
         lake.put_part(catalog, "images-0000.parquet", to_parquet(images), rows=len(ids)),

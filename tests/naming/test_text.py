@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from neuroconcepts_ray.catalog.sections import cut
 from neuroconcepts_ray.naming import text
 
 REPORT = """
@@ -84,7 +85,7 @@ def test_a_term_has_the_polarity_that_a_reader_gives_it(sentence: str, term: str
 
 
 def test_only_findings_and_impression_give_terms() -> None:
-    found = text.terms(REPORT)
+    found = text.terms(cut(REPORT).observations)
     assert found["pleural effusion"] == "affirmed"
     assert found["small left pleural"] == "affirmed"
     assert found["pneumothorax"] == "negated"
@@ -95,9 +96,9 @@ def test_only_findings_and_impression_give_terms() -> None:
 
 
 def test_a_question_in_the_indication_is_no_observation() -> None:
-    assert text.terms("INDICATION: Pneumonia?\n") == {}
-    assert "pneumonia" not in text.terms("INDICATION: Pneumonia?\n\nThe lungs are clear.")
-    assert "lungs are clear" in text.terms("INDICATION: Pneumonia?\n\nThe lungs are clear.")
+    assert text.terms(cut("INDICATION: Pneumonia?\n").observations) == {}
+    assert "pneumonia" not in text.terms(cut("INDICATION: Pneumonia?\n\nThe lungs are clear.").observations)
+    assert "lungs are clear" in text.terms(cut("INDICATION: Pneumonia?\n\nThe lungs are clear.").observations)
 
 
 def test_numbers_dates_and_blanked_names_never_become_terms() -> None:
@@ -108,7 +109,7 @@ def test_numbers_dates_and_blanked_names_never_become_terms() -> None:
 
 def test_real_reports_parse_into_bounded_clean_terms(shared_data: Path) -> None:
     for path in sorted((shared_data / "mimic_cxr_reports").rglob("*.txt"))[:100]:
-        for term in text.terms(path.read_text(encoding="utf-8", errors="replace")):
+        for term in text.terms(cut(path.read_text(encoding="utf-8", errors="replace")).observations):
             parts = term.split()
             assert 1 <= len(parts) <= 3
             assert parts[0] not in text.words.STOP and parts[-1] not in text.words.STOP
@@ -128,7 +129,7 @@ def test_polarities_agree_with_the_labels_that_the_phantom_wrote_its_reports_for
         patient = draw_patient(config, index)
         for study in patient.studies:
             report = write_report(config, patient, study)
-            found = text.terms(report.text)
+            found = text.terms(cut(report.text).observations)
             for finding in FINDINGS:
                 # "The heart is normal" affirms a wording that speaks of the finding's absence.
                 said = [(denotes(term)[finding], p) for term, p in found.items() if finding in denotes(term)]

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from neuroconcepts_ray.catalog.sections import cut
 from neuroconcepts_ray.naming.text import terms
 from neuroconcepts_ray.phantom import reports
 from neuroconcepts_ray.phantom.config import PhantomConfig
@@ -134,6 +135,10 @@ def test_a_normal_heart_denotes_the_absence_of_cardiomegaly() -> None:
 )
 def test_the_reader_that_names_neurons_understands_the_reports(name: str, word: str) -> None:
     meant = {"affirmed": 1.0, "negated": 0.0, "uncertain": -1.0}
-    read = [(meant[found[word]], labels.get(name)) for labels, _, _, text in STUDIES if word in (found := terms(text))]
+    read = [
+        (meant[found[word]], labels.get(name))
+        for labels, _, _, text in STUDIES
+        if word in (found := terms(cut(text).observations))
+    ]
     assert len(read) > 50
     assert all(polarity == label for polarity, label in read)

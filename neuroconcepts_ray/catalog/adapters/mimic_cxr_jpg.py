@@ -11,7 +11,9 @@ image_id is the dicom_id, group the subject, study the study.
 
 import fnmatch
 import gzip
+import re
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +48,9 @@ def scan(
     """Look at a MIMIC-CXR-JPG tree once.
 
     Rows whose film is not on disk are left out and counted as ``missing``, films without a row as ``unlisted``, other
-    files below ``files/`` as ``junk``, rows outside ``config.views`` as ``view``.
+    files below ``files/`` as ``junk``, rows outside ``config.views`` as ``view``. Reports of studies that no table
+    lists are left out and counted as ``no study``; of several files of one study, sSTUDY.txt in its patient's folder is
+    the report, the others count as ``further``.
 
     Args:
         config: Views, labels, labeller, split.
@@ -96,7 +100,8 @@ def scan(
     )
     archive.labels, archive.raw = _labels(root, config, archive.study_ids)
     if reports is not None:
-        archive.reports = _reports(reports, archive.study_ids, archive.patients)
+        subjects = zip(metadata["study_id"].to_pylist(), metadata["subject_id"].to_pylist(), strict=True)
+        _reports(reports, dict(subjects), archive)
     return archive
 
 
@@ -170,17 +175,33 @@ def _labels(root: Tree, config: CatalogConfig, study_ids: list[str]) -> tuple[li
     return labels, codes[np.array([row_of.get(study, len(known)) for study in study_ids], dtype=np.intp)]
 
 
-def _reports(root: Tree, study_ids: list[str], patients: list[str]) -> dict[str, Entry | str]:
+def _reports(root: Tree, studies: Mapping[str, str], archive: Archive) -> None:
+    """Find each study's report; what is no report of a study, or a further one, is counted.
+
+    Args:
+        root: The reports' tree.
+        studies: Subject of every study that the tables list, with or without a film here.
+        archive: What was found; gets ``reports`` and ``reports_left_out``.
+    """
     if not root.is_dir("files"):
         raise ConfigError(
             "the reports' folder has no folder `files`",
             where="catalog.reports",
             remedy="Point catalog.reports at the folder that holds files/pXX/pSUBJECT/sSTUDY.txt",
         )
-    texts = {entry.key: entry for entry in root.walk("files")}
-    found: dict[str, Entry | str] = {}
-    for study, subject in dict(zip(study_ids, patients, strict=True)).items():
-        text = texts.get(f"files/p{subject[:2]}/p{subject}/s{study}.txt")
+    texts = {entry.key: entry for entry in root.walk("files") if entry.key.lower().endswith(".txt")}
+    for study, subject in dict(zip(archive.study_ids, archive.patients, strict=True)).items():
+        text = texts.get(_report_key(study, subject))
         if text is not None:
-            found[study] = text
-    return found
+            archive.reports[study] = text
+    listed = {_report_key(study, subject) for study, subject in studies.items()}
+    others = [_STUDY.search(key) for key in texts.keys() - listed]
+    further = sum(match is not None and match.group(1) in studies for match in others)
+    archive.reports_left_out = {"no study": len(others) - further, "further": further}
+
+
+def _report_key(study: str, subject: str) -> str:
+    return f"files/p{subject[:2]}/p{subject}/s{study}.txt"
+
+
+_STUDY = re.compile(r"/s(\d+)[^/]*$")
