@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def ham_rows(lesions: int = 40) -> list[dict[str, str]]:
 def ham(root: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     """Kaggle's layout: two folders of images and a CSV."""
     for number, row in enumerate(rows):
-        put(root / f"HAM10000_images_part_{1 + number % 2}" / f"{row['image_id']}.jpg", film(number % 9))
+        put(root / f"HAM10000_images_part_{1 + number % 2}" / f"{row['image_id']}.jpg", film(number))
     table(root / "HAM10000_metadata.csv", HAM_COLUMNS, rows)
     return root
 
@@ -129,7 +130,7 @@ def r2gen(root: Path, parts: Mapping[str, Sequence[Mapping[str, Any]]], *, witho
         for record in records:
             for path in record["image_path"]:
                 if path not in without:
-                    put(root / "images" / path, film(len(path)))
+                    put(root / "images" / path, film(crc32(str(path).encode())))
     return root
 
 

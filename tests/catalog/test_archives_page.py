@@ -25,17 +25,17 @@ CONFIGS = [
 
 
 def folder(root: Path) -> Path:
-    for part in ("train", "val", "test"):
+    for at, part in enumerate(("train", "val", "test")):
         for number in range(10, 18):
-            put(root / part / "odd" / f"person{ord(part[1])}{number}_1.jpg", film(number))
-            put(root / part / "even" / f"person{ord(part[1])}{number}_2.jpg", film(number + 1))
+            put(root / part / "odd" / f"person{ord(part[1])}{number}_1.jpg", film(100 * at + number))
+            put(root / part / "even" / f"person{ord(part[1])}{number}_2.jpg", film(100 * at + 50 + number))
     return root
 
 
 def clinic(root: Path) -> Path:
     rows = rows_of()
-    for row in rows:
-        put(root / row["Path"].replace("\\", "/"), film(1))
+    for number, row in enumerate(rows):
+        put(root / row["Path"].replace("\\", "/"), film(number))
     columns = [name.replace("Mass", "Effusion") for name in COLUMNS]
     table(root / "films.csv", columns, [row | {"Effusion": "0"} for row in rows])
     return root

@@ -61,7 +61,7 @@ def rows() -> list[dict[str, Any]]:
 @pytest.fixture
 def root(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
     for number, row in enumerate(rows):
-        put(tmp_path / "films" / row["Path"].replace("\\", "/"), film(number % 7))
+        put(tmp_path / "films" / row["Path"].replace("\\", "/"), film(number))
     table(tmp_path / "films/films.csv", COLUMNS, rows)
     return tmp_path / "films"
 
