@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits lint bench-retrieval clean
+.PHONY: demo test test-commits lint bench-retrieval bench-decode bench-precision clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -30,6 +30,9 @@ bench-retrieval: $(STAMP)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-retrieval.txt
 	PEERS_PYTHON=$(PEERS)/bin/python $(PY) -m benchmarks.retrieval
+
+bench-decode bench-precision: $(STAMP)
+	$(PY) -m benchmarks.$(@:bench-%=%)
 
 # pip reads torch's index as the machine has it; constraints.txt is what was tested together.
 $(STAMP): pyproject.toml constraints.txt

@@ -10,16 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.cli.look import fields
 from neuroconcepts_ray.pipeline import PipelineConfig
 from neuroconcepts_ray.stages import TABLE
+from tests.classifier.published import DENSENET121, original
 from tests.conftest import ROOT, Chain, Cluster, Command
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = [block for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "make " not in block]
+CARE = (ROOT / "docs" / "care.md").read_text()
+BLOCKS = [block for block in re.findall(r"```bash\n(.*?)```", README + CARE, re.DOTALL) if "make " not in block]
 
 
 def every_eighth_patient(real: Path, folder: Path) -> tuple[Path, Path]:
@@ -77,7 +80,7 @@ def newcomer(chain: Chain, cluster: Cluster, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.splitlines()[0][:40] for block in BLOCKS])
-def test_the_readmes_blocks_run_as_they_stand(newcomer: tuple[Path, dict[str, str]], block: str) -> None:
+def test_the_blocks_of_readme_and_care_run_as_they_stand(newcomer: tuple[Path, dict[str, str]], block: str) -> None:
     folder, variables = newcomer
     if block.startswith("ray job"):
         # `ray job submit` takes the jobs server's address, and the job then its cluster's from Ray.
@@ -95,6 +98,32 @@ def test_the_readmes_blocks_run_as_they_stand(newcomer: tuple[Path, dict[str, st
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_page_on_imports_runs_as_it_stands_from_the_original_to_an_explanation(
+    archive: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "import-model.md").read_text()
+    factory, kwargs = DENSENET121
+    torch.save({"state_dict": original(factory, kwargs).state_dict()}, tmp_path / "chest.pth")
+    films = sorted((archive / "archive").rglob("*.jpg"))
+    (tmp_path / "films").mkdir()
+    for film in films[:16]:
+        shutil.copy(film, tmp_path / "films" / film.name)
+    places = {"ARCHIVE": str(archive / "archive"), "REPORTS": str(archive / "reports"), "IMAGE": films[0].stem}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, **places, "RAY_ADDRESS": cluster.address, "PATH": path, "COLUMNS": "120"}
+    said = ""
+    for language, block in re.findall(r"```(bash|python)\n(.*?)```", page, re.DOTALL):
+        command = ["bash", "-euo", "pipefail", "-c", block] if language == "bash" else [sys.executable, "-c", block]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said += done.stdout
+    assert "Written to chest" in said
+    assert "logit of the network" in said
+    assert "Effusion" in said
 
 
 def test_the_readme_has_the_two_commands_and_blocks_to_run() -> None:
@@ -125,7 +154,7 @@ def test_every_key_says_what_it_means() -> None:
 
 def test_every_verb_has_help_with_an_example(nc_alone: Command) -> None:
     text = nc_alone("--help").out
-    verbs = re.findall(r"^│ (\w+) +\S", text, re.MULTILINE)
+    verbs = re.findall(r"^│ (\w[\w-]*) +\S", text, re.MULTILINE)
     assert {stage.verb for stage in TABLE} | {"run", "demo", "phantom", "search", "explain", "status"} <= set(verbs)
     from typer.testing import CliRunner
 
@@ -139,7 +168,7 @@ def test_every_verb_has_help_with_an_example(nc_alone: Command) -> None:
 def test_keys_in_the_docs_exist() -> None:
     known = {key for key, _, _ in fields(PipelineConfig)} | set(PipelineConfig.model_fields)
     sections = "|".join(stage.section for stage in TABLE) + "|compute"
-    for page in (README, (ROOT / "docs" / "guide.md").read_text()):
+    for page in (README, *((ROOT / "docs" / name).read_text() for name in ("guide.md", "archives.md"))):
         for key in re.findall(rf"\b((?:{sections})\.[a-z_]+)\b", page):
             assert key in known or any(name.startswith(f"{key}.") for name in known), key
 

@@ -24,7 +24,7 @@ class ActivationsConfig(StrictModel):
     """Taps of the classifier, pooled to one vector per image."""
 
     taps: list[str] = []
-    """Module names of the timm model, such as layer3; ``pre_logits`` and ``logits`` are always mined."""
+    """Module names of the network, such as layer3; ``pre_logits`` and ``logits`` are always mined."""
     reduction: Literal["mean", "max"] = "mean"
     """How a map [c, h, w] becomes a vector: mean or max over its positions."""
     tokens: Literal["mean", "class"] = "mean"

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
+from neuroconcepts_ray.activations.shards import image_shards
 from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -14,7 +13,7 @@ from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, plan_to_json
-from neuroconcepts_ray.lake.shards import Row, Shard, cut
+from neuroconcepts_ray.lake.shards import Shard
 
 
 def width(lake: Lake, plan: Plan, shards: Sequence[Shard]) -> int:
@@ -49,16 +48,10 @@ def run(
         return done
 
     pixels = load_card(lake, have["classifier"]).pixels
-    shape = (1, pixels.channels, pixels.size, pixels.size)
     catalog = load_catalog(lake, have["catalog"])
     sources = load_sources(lake, have["catalog"])
-    rows = [Row(image_id=str(image), source=sources[str(image)].sha256) for image in catalog.image_ids]
     shards = {
-        tap: [
-            shard
-            for part in catalog.partitions
-            for shard in cut(rows[part], mine.recipe.digest, int(np.prod(shape)), config.shard_rows)
-        ]
+        tap: image_shards(catalog, sources, mine.recipe.digest, pixels, config.shard_rows)
         for tap, mine in missing.items()
     }
     receipts = {tap: lake.done_shards(mine) for tap, mine in missing.items()}

@@ -39,18 +39,19 @@ def _sources(lake: str, phi: str, catalog: tuple[str, str, str]) -> dict[str, So
 
 
 def load(shard: Shard, spec: dict[str, Any]) -> Block:
-    """Read and decode the images of a shard; those that will never decode are set aside."""
+    """Read and decode the images of a shard; those that will never decode are set aside, tombstones passed over."""
     sources = _sources(spec["lake"], spec["phi"], tuple(spec["catalog"]))
     pixels = validate(PixelConfig, spec["pixels"])
     images = np.zeros((len(shard.rows), pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
     kept: list[int] = []
     quarantined = []
     seconds = {"read": 0.0, "decode": 0.0}
-    for number, row in enumerate(shard.rows):
-        start = time.perf_counter()
-        data = read_source(spec["root"], sources[row.image_id])
-        middle = time.perf_counter()
+    for number in shard.live:
+        row = shard.rows[number]
+        start = middle = time.perf_counter()
         try:
+            data = read_source(spec["root"], sources[row.image_id])
+            middle = time.perf_counter()
             images[len(kept)] = load_pixels(data, pixels)
             kept.append(number)
         except Undecodable as bad:

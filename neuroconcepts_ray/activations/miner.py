@@ -35,7 +35,9 @@ class Miner:
         size = self.model.card.pixels.size
         black = np.zeros((1, self.model.card.pixels.channels, size, size), dtype=np.uint8)
         self._extract(black, list(self.plans))
-        self.profile = numeric_profile(dtype=self.dtype, device=spec["device"], libraries=("timm", "pillow"))
+        self.profile = numeric_profile(
+            dtype=self.dtype, device=spec["device"], libraries=(*self.model.card.libraries, "pillow")
+        )
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True
 

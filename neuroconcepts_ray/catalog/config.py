@@ -7,10 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from neuroconcepts_ray.catalog.adapters import TABLE, adapter
+from neuroconcepts_ray.catalog.mapping import CsvMapping
+from neuroconcepts_ray.catalog.sections import CbisConfig, DdsmConfig, DicomConfig
 from neuroconcepts_ray.config import PATH, POLICY, PathStr, StrictModel
 
 ALGORITHM = 2
 """Raised by hand whenever the same archive and config would give other bytes."""
+
+SCALE = "scale"
+"""Fact of a catalog: SHA-256 of its first partition's images as they were frozen, before anything was erased."""
 
 Role = Literal["fit", "probe", "select", "verify", "test"]
 
@@ -47,11 +52,12 @@ class CatalogConfig(StrictModel):
     """Folder of the archive."""
     adapter: str = "mimic-cxr-jpg"
     """Layout of the archive; `docs/archives.md` tells each. mimic-cxr-jpg: the 2.x tree with its csv.gz tables.
-    folder: [SPLIT/]CLASS/ID.ext."""
+    folder: [SPLIT/]CLASS/ID.ext. ham10000, r2gen, fairvlmed: as published. csv: any table that names image files."""
     name: Annotated[str | None, POLICY] = None
     """Name of the ref ``catalog-<name>`` that points to the newest catalog; the adapter's name if absent."""
     reports: Annotated[str | None, PATH] = None
-    """Folder of the reports (mimic-cxr-jpg: files/pXX/pSUBJECT/sSTUDY.txt below it); none if absent."""
+    """Folder of the reports (mimic-cxr-jpg: files/pXX/pSUBJECT/sSTUDY.txt below it; csv: what csv.report_file is
+    relative to); none if absent."""
     views: list[str] = []
     """Views that are kept, such as [AP, PA]; empty: all. An image whose view the archive does not know has the view
     "" and is left out by any list that does not hold ""."""
@@ -66,16 +72,40 @@ class CatalogConfig(StrictModel):
     """What a label that the report does not mention counts as. Studies that the label table lacks altogether were
     never read by the labeller: they are always masked, and counted."""
     positive: str | None = None
-    """folder: of exactly two classes the one that counts as present, which makes the task binary with this one
-    label; without it, two classes are a multi-class task of two."""
+    """folder, ham10000, csv: of exactly two classes the one that counts as present, which makes the task binary with
+    this one label; without it, two classes are a multi-class task of two."""
     group_pattern: str | None = None
     """folder: regular expression searched in the file name; its first group that matched is the patient. Files that
     it does not match, and all files without it, are groups of their own."""
-    split: Literal["published", "hash"] = "published"
+    injected: Literal["refuse", "drop", "keep"] = "refuse"
+    """ham10000: what becomes of rows that others have put into the metadata, known by a foreign id, dx or dx_type."""
+    labels_file: Annotated[str | None, PATH] = None
+    """r2gen, dicom: CSV with an id column (r2gen: dicom_id, image_id, study_id or id; dicom: SOPInstanceUID,
+    StudyInstanceUID or PatientID) and a column of 1, 0, -1 or blank a label, such as MIMIC's chexpert table; without it
+    the catalog has no labels, which is enough for weights brought along."""
+    notes: Literal["summarized", "original", "none"] = "summarized"
+    """fairvlmed: which clinical notes are the reports."""
+    csv: CsvMapping | None = None
+    """csv: the table, and what its columns mean."""
+    ddsm: DdsmConfig = DdsmConfig()
+    """ddsm: films or patches."""
+    cbis: CbisConfig = CbisConfig()
+    """cbis-ddsm: mammograms or crops."""
+    dicom: DicomConfig = DicomConfig()
+    """dicom: which files."""
+    split: Literal["published", "hash", "file"] = "published"
     """published: the archive's train gives fit and probe, validate gives select and verify, test is test. hash: every
-    group by its hash, whatever the archive says."""
+    group by its hash, whatever the archive says. file: as published, but by ``split_file``."""
+    split_file: Annotated[str | None, PATH] = None
+    """split: file. CSV with an id column and a part column, or JSON {part: [id, …]}; parts are train, val, test, or the
+    five roles. Images that it does not name are left out."""
+    split_by: Literal["image", "study", "patient"] | None = None
+    """What the ids of split_file are; found if absent."""
+    split_leaks: Literal["refuse", "mark"] = "refuse"
+    """What a split is worth that puts a group into several parts. refuse: an error. mark: each such group goes as a
+    whole to its part nearest to training, is counted, and every score says so."""
     probe_share: float = Field(default=0.2, ge=0, lt=1)
-    """published: share of the groups of train that are probe."""
+    """published, file: share of the groups of train that are probe."""
     shares: Shares = Shares()
     """hash: share of the groups for each role."""
     seed: int = Field(default=0, ge=0)
@@ -121,6 +151,14 @@ class CatalogConfig(StrictModel):
                 if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
                     takers = [other.name for other in TABLE if name in other.fields]
                     raise ValueError(f"{name}: the {self.adapter} adapter has none; it belongs to {', '.join(takers)}")
+        if self.adapter == "csv" and self.csv is None:
+            raise ValueError("csv: the csv adapter needs a section that says what the table's columns mean")
+        if self.split == "published" and not adapter(self.adapter).splits:
+            raise ValueError(
+                f"split: {self.adapter} archives publish no split; set split: hash, or split: file with a split_file"
+            )
+        if (self.split == "file") != (self.split_file is not None):
+            raise ValueError("split_file: split: file and split_file go together")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: one stands there twice")
         return self

@@ -1,6 +1,7 @@
 """The catalog stage: look at the archive once and freeze what is new."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,11 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from neuroconcepts_ray.catalog.adapters import adapter
-from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts
-from neuroconcepts_ray.catalog.config import ALGORITHM, CatalogConfig
+from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts, summary
+from neuroconcepts_ray.catalog.config import ALGORITHM, SCALE, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
 from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
+from neuroconcepts_ray.catalog.revise import Revision, revise
+from neuroconcepts_ray.catalog.roles import Torn, mend
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
+from neuroconcepts_ray.catalog.splits import use_split
+from neuroconcepts_ray.catalog.tombstones import leave_out, live, tokens
 from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -40,7 +45,8 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
     """Catalogue the archive as it is now.
 
     Nothing new: the newest catalog is returned. Only new images or reports: they become further partitions, and the
-    parts of the newest catalog are kept as they are. Anything else: all partitions are made anew.
+    parts of the newest catalog are kept as they are. Labels, views or reports that changed: their partitions are
+    written again, their films in the same places. A film that changed or went: all partitions are made anew.
 
     Args:
         config: The archive.
@@ -62,31 +68,44 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
     reports = open_tree(config.reports, "catalog.reports") if config.reports is not None else None
     key = make_key(config, lake.phi)
     archive = adapter(config.adapter).scan(config, root, reports, key)
+    split = use_split(archive, config) if config.split == "file" else {}
+    leave_out(archive, key, tokens(lake))
     archive.check()
+    torn = Torn(0, {})
+    if config.split != "hash" and config.split_leaks == "mark" and all(archive.published):
+        archive.published, torn = mend(archive.patients, archive.published)
 
     images_sha256 = _digests(lake, config, "images", root, archive.files)
     reports_sha256 = _report_digests(lake, config, reports or root, list(archive.reports.values()))
     rows = make_rows(archive, config, key, images_sha256, reports_sha256)
-    facts = _facts(archive, config, rows)
+    facts = {**_facts(archive, config, rows), "split_file": split, "torn": {"groups": torn.groups, "moved": torn.moved}}
     facts["archive"] = archive_digest(rows, facts)
 
     recipe = _recipe(config, key)
     inputs = {"archive": facts["archive"]}
     parent = lake.newest(config.ref, recipe.digest)
     new = _beyond_parent(lake, parent, rows) if parent is not None else None
+    revision = _revise(lake, parent, rows) if parent is not None and new is None else None
+    revised: dict[int, Rows] = {} if revision is None else revision.changed
+    new = new if revision is None else revision.new
     kept: list[Part] = []
     if parent is not None and new is not None:
-        if not new.images.num_rows and not new.reports.num_rows:
+        if not new.images.num_rows and not new.reports.num_rows and not revised:
             return {NAME: parent}
         inputs["parent"] = parent.content
         kept = parent.parts
         facts["partitions"] = list(parent.facts["partitions"])
+        if SCALE in parent.facts or revised:
+            facts[SCALE] = parent.facts.get(SCALE) or parent.part("images-0000.parquet").sha256
         rows = new
     plan = Plan(recipe, inputs)
     manifest = lake.find(plan)
     if manifest is None:
         first = len(facts["partitions"])
-        parts = cut_partitions(rows, config.partition_rows)
+        again = [part for i, some in revised.items() for part in _write(lake, plan, i, some, reports or root)]
+        kept = list(({part.name: part for part in kept} | {part.name: part for part in again}).values())
+        # Where nothing is new but something was revised, no empty partition is added.
+        parts = cut_partitions(rows, config.partition_rows) if _any(rows) or not revised else []
         facts["partitions"] += [part.images.num_rows for part in parts]
         written = [
             part for i, some in enumerate(parts) for part in _write(lake, plan, first + i, some, reports or root)
@@ -113,6 +132,11 @@ def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any
         "policy": {"blank": config.blank, "uncertain": config.uncertain},
         "left_out": archive.left_out,
         "ungrouped": archive.ungrouped,
+        "counted": archive.counted,
+        "grouped_by": archive.grouped_by,
+        "split": config.split,
+        "parts": dict(sorted(Counter(archive.published).items())) if config.split != "hash" else {},
+        "columns": {name: summary(values) for name, values in archive.columns.items()},
         "unlabelled_studies": len({archive.study_ids[i] for i in np.flatnonzero(unlabelled)}),
         "label_counts": label_counts(archive.labels, archive.raw),
         "published_counts": archive.published_counts,
@@ -140,10 +164,23 @@ def _report_digests(lake: Lake, config: CatalogConfig, tree: Tree, reports: list
 def _beyond_parent(lake: Lake, parent: Manifest, rows: Rows) -> Rows | None:
     return beyond(
         rows,
-        lake.tables(parent, "images-"),
+        live(lake.tables(parent, "images-")),
         lake.tables(parent, "sources-"),
         lake.tables(parent, "reports-", ["study", "sha256"]),
     )
+
+
+def _any(rows: Rows) -> bool:
+    return bool(rows.images.num_rows or rows.reports.num_rows)
+
+
+def _revise(lake: Lake, parent: Manifest, rows: Rows) -> Revision | None:
+    def read(kind: str, number: int) -> pa.Table:
+        return lake.table(parent.part(f"{kind}-{number:04d}.parquet"))
+
+    count = len(parent.facts["partitions"])
+    kinds = ("images", "sources", "reports")
+    return revise(rows, [(read(kinds[0], i), read(kinds[1], i), read(kinds[2], i)) for i in range(count)])
 
 
 def _write(lake: Lake, plan: Plan, number: int, rows: Rows, reports: Tree) -> list[Part]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from neuroconcepts_ray.catalog.trees import open_tree
 from neuroconcepts_ray.errors import ConfigError, DigestError, EnvironmentFault, InputError
+from neuroconcepts_ray.imaging.bounds import check_bytes
 
 _REMEDY = "Restore the file, or run `neuroconcepts catalog` again to take the archive as it is now"
 
@@ -37,12 +38,14 @@ def read_source(root: str, source: Source) -> bytes:
         The file's bytes.
 
     Raises:
+        Undecodable: The file is larger than is decoded, so it is not read.
         InputError: The file is gone, or the key would leave the root.
         DigestError: The file changed since it was catalogued.
         EnvironmentFault: The archive itself is gone.
         OSError: The disk or store failed; the file's name, which may carry a patient id, is left out.
     """
     where = f"image {source.image_id}" if source.image_id else None
+    check_bytes(source.size)
     try:
         tree = open_tree(root)
     except ConfigError:

@@ -1,11 +1,14 @@
 """Readers of a catalog: its rows as arrays, its sources, its reports, and where an image stands among them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Shaped
 
+from neuroconcepts_ray.catalog.mapping import RESERVED
 from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.sources import Source
 from neuroconcepts_ray.errors import InputError
@@ -30,6 +33,7 @@ class Catalog:
         y: 1 present, 0 absent, NaN masked; the policies for uncertain and blank labels are applied.
         task: ``multilabel``, ``multiclass`` (one 1 a row) or ``binary`` (one column).
         partitions: The rows of each frozen partition.
+        columns: Whatever else the archive tells, such as age, sex, site: words ("" unknown) or numbers (NaN unknown).
     """
 
     image_ids: Shaped[np.ndarray, "n"]
@@ -41,6 +45,7 @@ class Catalog:
     y: Float[np.ndarray, "n l"]
     task: str
     partitions: list[slice]
+    columns: dict[str, Shaped[np.ndarray, "n"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -81,7 +86,38 @@ def load_catalog(lake: Lake, manifest: Manifest) -> Catalog:
         y=y,
         task=str(manifest.facts["task"]),
         partitions=slices,
+        columns={
+            name: _values(table, name)
+            for name in table.column_names
+            if name not in RESERVED and not name.startswith(LABEL)
+        },
     )
+
+
+def caveats(facts: Mapping[str, Any]) -> list[str]:
+    """What a reader of any score over a catalog must know of its labels, groups and split; plain sentences.
+
+    Args:
+        facts: The facts of a catalog's manifest.
+    """
+    policy = facts["policy"]
+    said: list[str] = []
+    doubtful = any(counts["uncertain"] or counts["blank"] for counts in facts["label_counts"].values())
+    if facts["labels"] and (facts["task"] == "multilabel" or doubtful):
+        uncertain = {"mask": "are masked", "zeros": "count as absent", "ones": "count as present"}[policy["uncertain"]]
+        blank = {"zero": "count as absent", "mask": "are masked"}[policy["blank"]]
+        said.append(f"Uncertain labels {uncertain}; blank ones {blank}.")
+    by = facts.get("grouped_by", "patient")
+    if by not in ("patient", "file"):
+        said.append(f"No patients are known: a group is one {by}, so two of one patient may be on both sides.")
+    torn = facts.get("torn", {}).get("groups", 0)
+    if torn:
+        moved = ", ".join(f"{count} from {part}" for part, count in facts["torn"]["moved"].items())
+        said.append(
+            f"The split tore {torn} of {facts['groups']} groups; each went whole to its part nearest to training "
+            f"(images moved: {moved}), so figures are not comparable with those by the split as published."
+        )
+    return said
 
 
 def load_sources(lake: Lake, manifest: Manifest) -> dict[str, Source]:
@@ -109,6 +145,13 @@ def positions(image_ids: Shaped[np.ndarray, " m"], known: Shaped[np.ndarray, " n
         missing = image_ids[known[at] != image_ids][0] if len(known) else image_ids[0]
         raise InputError("an image is not in the catalog", value=missing, remedy="Run `mine` on this catalog again")
     return np.asarray(at)
+
+
+def _values(table: pa.Table, name: str) -> Shaped[np.ndarray, "n"]:
+    kind = table[name].type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+        return np.asarray(table[name].cast(pa.float64()).to_numpy())
+    return np.array([value or "" for value in table[name].to_pylist()], dtype=np.str_)
 
 
 def _strings(table: pa.Table, name: str) -> Shaped[np.ndarray, "n"]:

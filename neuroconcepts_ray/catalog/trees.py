@@ -63,6 +63,9 @@ class Tree(Protocol):
             OSError: The disk or store failed; without the file's name.
         """
 
+    def head(self, key: str, size: int) -> bytes:
+        """The first bytes of a file, at most ``size`` of them; raises as ``read`` does."""
+
     def digest(self, key: str) -> tuple[str, int]:
         """SHA-256 of a file, 64 hexadecimal digits, and its size; raises as ``read`` does."""
 
@@ -170,6 +173,12 @@ class LocalTree:
         with self._faults():
             return path.read_bytes()
 
+    def head(self, key: str, size: int) -> bytes:
+        """See :class:`Tree`."""
+        path = self.root.joinpath(*check_below(key))
+        with self._faults(), path.open("rb") as stream:
+            return stream.read(size)
+
     def digest(self, key: str) -> tuple[str, int]:
         """See :class:`Tree`."""
         path = self.root.joinpath(*check_below(key))
@@ -245,6 +254,12 @@ class RemoteTree:
         path = self._at("/".join(check_below(key)))
         with self._faults():
             return bytes(self.fs.cat_file(path))
+
+    def head(self, key: str, size: int) -> bytes:
+        """See :class:`Tree`."""
+        path = self._at("/".join(check_below(key)))
+        with self._faults():
+            return bytes(self.fs.cat_file(path, start=0, end=size))
 
     def digest(self, key: str) -> tuple[str, int]:
         """See :class:`Tree`."""

@@ -1,14 +1,12 @@
 """What the classifier is and how it is trained."""
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
+from neuroconcepts_ray.classifier.brought import check_agrees, open_brought
 from neuroconcepts_ray.config import PATH, StrictModel, recipe_fields
-from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.imaging.config import ALGORITHM as DECODING
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -18,7 +16,6 @@ ALGORITHM = 2
 """Raised whenever the same config would give other bytes."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Scalar = bool | int | float | str | list[int]
 
 
 class AugmentConfig(StrictModel):
@@ -43,7 +40,7 @@ class ClassifierConfig(StrictModel):
 
     backbone: str = "resnet18"
     """Any timm model that ends in one linear layer, such as densenet121, convnext_tiny or vit_small_patch16_224."""
-    backbone_kwargs: dict[str, Scalar] = {}
+    backbone_kwargs: dict[str, JsonValue] = {}
     """Further arguments of the timm model, such as {channels: [16, 32, 64, 128]} for a narrow ResNet."""
     pixels: PixelConfig = PixelConfig()
     """How a film becomes the pixels that the backbone sees."""
@@ -54,7 +51,8 @@ class ClassifierConfig(StrictModel):
     labels: list[str] | None = None
     """The outputs in order; by default all labels of the catalog in its order."""
     weights: Annotated[str | None, PATH] = None
-    """A safetensors file of the timm model's parameters; nothing is trained then. Its SHA-256 is in the recipe."""
+    """A safetensors file of the timm model's parameters, or a folder of `import-model`, whose card then says what is
+    said here of backbone, pixels, mean, std and labels; nothing is trained. Its SHA-256 is in the recipe."""
     epochs: int = Field(default=30, ge=1)
     """Passes over the films of role fit at most."""
     patience: int = Field(default=8, ge=1)
@@ -98,30 +96,16 @@ TRAINING = frozenset(
 """Fields that change nothing where weights are brought along."""
 
 
-def file_sha256(path: str) -> str:
-    """SHA-256 of the brought weights.
-
-    Raises:
-        ConfigError: The file cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(
-            "the classifier's weights cannot be read",
-            value=path,
-            where="classifier.weights",
-            remedy="Give a safetensors file, or leave `weights` out to train",
-        ) from error
-
-
 def plan(config: ClassifierConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
     """The one artifact of this stage: ``classifier``."""
     fields = recipe_fields(config)
     models = {}
     if config.weights is not None:
         fields = {name: value for name, value in fields.items() if name not in TRAINING}
-        models["weights"] = file_sha256(config.weights)
+        brought = open_brought(config.weights)
+        models["weights"] = brought.sha256
+        if brought.card is not None:
+            check_agrees(brought.card, config)
+            fields |= brought.card.model_dump(mode="json", exclude={"d", "head"})
     recipe = Recipe("classifier", ALGORITHM, {**fields, "decoding": DECODING}, models)
     return {"classifier": Plan(recipe, {"catalog": have["catalog"].content})}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from safetensors.torch import save as save_safetensors
 
 from neuroconcepts_ray.catalog.sources import read_source
 from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
-from neuroconcepts_ray.classifier.card import CARD, WEIGHTS
+from neuroconcepts_ray.classifier.brought import Brought, open_brought
+from neuroconcepts_ray.classifier.card import CARD, WEIGHTS, Card
 from neuroconcepts_ray.classifier.config import ClassifierConfig, plan
 from neuroconcepts_ray.classifier.evaluate import evaluate
 from neuroconcepts_ray.classifier.films import load_films
 from neuroconcepts_ray.classifier.heads import as_task
-from neuroconcepts_ray.classifier.model import build
+from neuroconcepts_ray.classifier.model import Classifier, card_of
 from neuroconcepts_ray.classifier.targets import outputs, truth
 from neuroconcepts_ray.classifier.train import Films, fit, gather_json, score_only
 from neuroconcepts_ray.config import validate
@@ -30,7 +30,7 @@ from neuroconcepts_ray.errors import ConfigError, DigestError, InputError, Neuro
 from neuroconcepts_ray.lake.assemble import check_bad_fraction
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
-from neuroconcepts_ray.lake.recipe import canonical_json, sha256
+from neuroconcepts_ray.lake.recipe import sha256
 
 Rows = Int[np.ndarray, " _"]
 
@@ -57,7 +57,8 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     """What each rank does: decode its share of the films, train, save. See :func:`classifier.train.fit`."""
     if resume is not None and resume.meta["done"]:
         return
-    config = validate(ClassifierConfig, spec["config"])
+    card = validate(Card, spec["card"])
+    config = validate(ClassifierConfig, spec["config"]).model_copy(update={"pixels": card.pixels})
     torch.set_num_threads(config.threads)
     device = torch.device(spec["device"])
     lake = Lake.open(spec["lake"], spec["phi"])
@@ -65,10 +66,9 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     if manifest is None:
         raise InputError("the catalog is gone from the lake", value=spec["catalog"])
     catalog, sources = load_catalog(lake, manifest), load_sources(lake, manifest)
-    labels = outputs(config, catalog)
-    y = truth(catalog, labels)
+    y = truth(catalog, card.labels)
 
-    model = build(config, labels, spec["task"])
+    model = Classifier(card, config.seed)
     # A film without any label teaches nothing; brought weights learn nothing.
     labelled = ~np.isnan(y).all(axis=1) & (config.weights is None)
     fit_rows = np.flatnonzero((catalog.roles == "fit") & labelled)
@@ -110,7 +110,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         "fit_images": sum(one["fit"] for one in shared),
         "select_rows": kept.tolist(),
         "quarantined": [one.model_dump() for one in quarantined],
-        "profile": numeric_profile(dtype=config.dtype, device=device.type, libraries=("timm", "pillow")),
+        "profile": numeric_profile(dtype=config.dtype, device=device.type, libraries=(*card.libraries, "pillow")),
     }
     if resume is not None and resume.meta["profile"] != meta["profile"]:
         resume = None  # half of one arithmetic and half of another would be neither's bytes
@@ -125,21 +125,24 @@ def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-def _brought(path: str, digest: str) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file.
+def _tensors(brought: Brought, digest: str) -> dict[str, torch.Tensor]:
+    """The tensors of brought weights.
 
     Raises:
         ConfigError: It is not one.
         DigestError: It changed since it was planned.
     """
     try:
-        data = Path(path).read_bytes()
+        data = brought.file.read_bytes()
         if sha256(data) != digest:
             raise DigestError("the weights changed while they were read", where="classifier.weights")
         return load_safetensors(data)
     except (FileNotFoundError, PermissionError, SafetensorError) as error:
         raise ConfigError(
-            "the classifier's weights are not a safetensors file", value=path, where="classifier.weights"
+            "the classifier's weights are not a safetensors file",
+            value=brought.file,
+            where="classifier.weights",
+            remedy="`neuroconcepts import-model` makes one of a .pth or .pt file",
         ) from error
 
 
@@ -175,12 +178,17 @@ def run(
     if found is not None:
         return {"classifier": found}
     catalog = load_catalog(lake, have["catalog"])
-    labels, task = outputs(config, catalog), as_task(catalog.task)
+    brought = None if config.weights is None else open_brought(config.weights)
+    if brought is None or brought.card is None:
+        card = card_of(config, outputs(config, catalog), as_task(catalog.task))
+    else:
+        card = brought.card
+    labels, task = card.labels, card.task
     # Built here once, so that a wrong backbone, size or file is an error before anything is started.
-    model = build(config, labels, task)
+    model = Classifier(card, config.seed)
     weights = None
-    if config.weights is not None:
-        model.load_timm_state(_brought(config.weights, mine.recipe.models["weights"]))
+    if brought is not None:
+        model.load_timm_state(_tensors(brought, mine.recipe.models["weights"]))
         weights = lake.put_part(mine, WEIGHTS, save_safetensors(_contiguous(model.timm_state())))
     spec = {
         "config": config.model_dump(mode="json"),
@@ -188,7 +196,7 @@ def run(
         "phi": lake.phi.uri,
         "catalog": [have["catalog"].kind, have["catalog"].recipe, have["catalog"].artifact],
         "root": root,
-        "task": task,
+        "card": card.model_dump(mode="json"),
         "device": compute.device,
         "weights": None if weights is None else weights.model_dump(),
         "max_bad_fraction": compute.max_bad_fraction,
@@ -215,10 +223,10 @@ def run(
             if name.startswith("best.model.")
         }
         weights = lake.put_part(mine, WEIGHTS, save_safetensors(_contiguous(best)))
-    card = lake.put_part(mine, CARD, canonical_json(model.card.model_dump(mode="json")))
+    written = lake.put_part(mine, CARD, model.card.to_json())
     rows = np.array(state.meta["select_rows"], dtype=np.int64)
     facts = {
-        "backbone": config.backbone,
+        "backbone": card.network,
         "labels": labels,
         "task": task,
         "d": model.d,
@@ -235,7 +243,7 @@ def run(
     manifest = lake.commit_manifest(
         mine,
         "classifier",
-        [weights, card],
+        [weights, written],
         quarantined=[Quarantined(**bad) for bad in state.meta["quarantined"]],
         facts=json.loads(json.dumps(facts)),
         profile=state.meta["profile"],

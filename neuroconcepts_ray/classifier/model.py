@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -19,9 +20,9 @@ from neuroconcepts_ray.lake.manifest import Manifest
 
 
 class Classifier(nn.Module):
-    """A timm backbone that gives ``pre_logits`` f, and a linear head apart from it: logits = W f + b in float32.
+    """A backbone that gives ``pre_logits`` f, and a linear head apart from it: logits = W f + b in float32.
 
-    The head is taken out of the timm model, so that its input is the backbone's output, whatever timm does before.
+    The head is taken out of the network, so that its input is the backbone's output, whatever is done before.
 
     Args:
         card: What it is; ``d`` is checked, unless it is 0.
@@ -35,11 +36,27 @@ class Classifier(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "weights"))
-            backbone = backbones.create(card.backbone, len(card.labels), card.pixels.size, card.backbone_kwargs)
-        self.head_name, self.head = backbones.head(backbone, card.backbone)
+            backbone, self.head_name, self.head = backbones.build(card)
+        if self.head.out_features != len(card.labels):
+            raise ConfigError(
+                "the network has another number of outputs than there are labels",
+                value=f"{self.head.out_features} outputs ({self.head_name})",
+                limit=f"{len(card.labels)} labels",
+                where=card.network,
+                remedy=f"Give all labels in the order of the outputs, or build {len(card.labels)}, as with --kwargs "
+                f"'{{\"num_classes\": {len(card.labels)}}}'",
+            )
+        self.channels = backbones.channels(backbone)
+        if self.channels < max(card.pixels.channels, len(card.mean), len(card.std)):
+            raise ConfigError(
+                "the network takes grey images",
+                value=f"{card.pixels.channels} channels, mean {card.mean}, std {card.std}",
+                limit="1 channel, one mean, one std",
+                where=card.network,
+            )
         backbone.set_submodule(self.head_name, nn.Identity())
         self.backbone = backbone
-        self.prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+        self.prefix = backbones.prefix_tokens(backbone)
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
         self.card = card.model_copy(update={"d": self.head.in_features, "head": self.head_name})
@@ -53,7 +70,7 @@ class Classifier(nn.Module):
         was_training = self.training
         try:
             with torch.inference_mode():
-                output = self.eval().backbone(torch.zeros(1, 3, size, size))
+                output = self.eval().backbone(torch.zeros(1, self.channels, size, size))
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError(
@@ -67,7 +84,7 @@ class Classifier(nn.Module):
         if not isinstance(output, Tensor) or output.shape != (1, self.d):
             raise ConfigError(
                 "the backbone's head must take one vector per image",
-                value=self.card.backbone,
+                value=self.card.network,
                 where="classifier.backbone",
                 remedy="Take resnet*, densenet*, convnext* or vit*, for instance",
             )
@@ -98,15 +115,30 @@ class Classifier(nn.Module):
         bias = self.head.bias
         return torch.zeros(len(self.labels), device=self.W.device) if bias is None else bias.detach().float()
 
-    def normalise(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Pixels in 0…1 as the backbone takes them: centred, scaled, grey expanded to three channels."""
-        scaled = ((x - self.mean) / self.std).expand(-1, 3, -1, -1)
+    def normalise(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b i h w"]:
+        """Pixels in 0…1 as the backbone takes them: centred, scaled, grey expanded where it takes three channels."""
+        scaled = ((x - self.mean) / self.std).expand(-1, self.channels, -1, -1)
         return scaled.contiguous(memory_format=torch.channels_last)
 
-    def pre_logits(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+    def pre_logits(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b d"]:
         """The float32 vector that the head takes, from normalised pixels."""
         vector: Tensor = self.backbone(x)
         return vector.float()
+
+    def pooled(self, x: Float[Tensor, "1 i h w"]) -> tuple[Float[Tensor, "1 d"], object]:
+        """``pre_logits`` of one image, and what it was pooled from, if anything was: maps or tokens, else None.
+
+        timm says itself what these are. Of another network they are the last map that a function reduced to as many
+        values as ``pre_logits`` has.
+
+        Args:
+            x: Normalised pixels.
+        """
+        features: Any = getattr(self.backbone, "forward_features", None)
+        if self.card.factory is None and features is not None:
+            return self.pre_logits(x), features(x)
+        with backbones.Pooling(self.d) as seen:
+            return self.pre_logits(x), seen.last
 
     def logits(self, f: Float[Tensor, "b d"]) -> Float[Tensor, "b l"]:
         """W f + b, never in the backbone's low precision.
@@ -131,7 +163,7 @@ class Classifier(nn.Module):
 
         Args:
             x: Films.
-            taps: Module names of the timm model; a module that is called twice gives its last output.
+            taps: Module names of the network; a module that is called twice gives its last output.
             reduction: ``mean`` or ``max`` over the positions of a map.
             tokens: ``mean`` over patch tokens or the ``class`` token.
 
@@ -156,12 +188,12 @@ class Classifier(nn.Module):
             yield
 
     def timm_state(self) -> dict[str, Tensor]:
-        """Parameters and buffers under the names that timm gives them."""
+        """Parameters and buffers under the names that timm, or the factory's network, gives them."""
         state = {name: value.detach() for name, value in self.backbone.state_dict().items()}
         return state | {f"{self.head_name}.{name}": value.detach() for name, value in self.head.state_dict().items()}
 
     def load_timm_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take parameters under timm's names.
+        """Take parameters under those names.
 
         Raises:
             ConfigError: Names or shapes differ.
@@ -184,21 +216,23 @@ class Classifier(nn.Module):
         self.backbone.load_state_dict({name: v for name, v in state.items() if not name.startswith(place)})
 
 
+def card_of(config: ClassifierConfig, labels: Sequence[str], task: Task) -> Card:
+    """The card of a classifier that a config describes."""
+    return Card(
+        backbone=config.backbone,
+        backbone_kwargs=config.backbone_kwargs,
+        labels=list(labels),
+        task=task,
+        pixels=config.pixels,
+        mean=config.mean,
+        std=config.std,
+        d=0,
+    )
+
+
 def build(config: ClassifierConfig, labels: Sequence[str], task: Task) -> Classifier:
     """A classifier with fresh weights, seeded by the config."""
-    return Classifier(
-        Card(
-            backbone=config.backbone,
-            backbone_kwargs=config.backbone_kwargs,
-            labels=list(labels),
-            task=task,
-            pixels=config.pixels,
-            mean=config.mean,
-            std=config.std,
-            d=0,
-        ),
-        config.seed,
-    )
+    return Classifier(card_of(config, labels, task), config.seed)
 
 
 def load_classifier(lake: Lake, manifest: Manifest, device: str | torch.device = "cpu") -> Classifier:

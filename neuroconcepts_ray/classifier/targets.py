@@ -15,9 +15,22 @@ def outputs(config: ClassifierConfig, catalog: Catalog) -> list[str]:
     """The classifier's labels in order.
 
     Raises:
-        ConfigError: A label that cannot be learnt because the catalog has none of that name, or a class left out.
+        ConfigError: A label that cannot be learnt because the catalog has none of that name, or a class left out; no
+            labels at all.
     """
+    if not catalog.labels and config.weights is None:
+        raise ConfigError(
+            "the catalog has no labels, so nothing can be trained on it",
+            where="classifier.labels",
+            remedy="Bring weights by classifier.weights, or labels by the catalog (r2gen: catalog.labels_file)",
+        )
     labels = config.labels or catalog.labels
+    if not labels:
+        raise ConfigError(
+            "the outputs of these weights have no names",
+            where="classifier.labels",
+            remedy="Name them in the head's order, since the catalog has no labels",
+        )
     missing = [label for label in labels if label not in catalog.labels]
     if missing and config.weights is None:
         raise ConfigError(

@@ -1,6 +1,7 @@
 """Verbs that ask: search and explain."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ def _pairs(items: list[str], option: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def _condition(item: str) -> tuple[str, str]:
+    """``NAME=VALUE``, or a bound: ``NAME>60``, ``NAME<=75``."""
+    match = re.fullmatch(r"([^<>=]+)((?:>=|<=|>|<)\s*[-+.\d]+)", item)
+    return (match[1], match[2]) if match else _pairs([item], "--where")[0]
+
+
 def _number(text: str, option: str) -> float:
     try:
         return float(text)
@@ -64,13 +71,14 @@ def build_query(asked: Mapping[str, Any]) -> Query:
     """A query from the options of the command line.
 
     Args:
-        asked: The options; ``boost`` and ``where`` as NAME=VALUE, clauses as NAME or NAME>=ACTIVATION.
+        asked: The options; ``boost`` and ``where`` as NAME=VALUE, ``where`` also as NAME>NUMBER and the like, clauses
+            as NAME or NAME>=ACTIVATION.
 
     Raises:
         ConfigError: An option that is not of its form.
     """
     where: dict[str, list[str]] = {}
-    for column, value in _pairs(asked["where"], "--where"):
+    for column, value in map(_condition, asked["where"]):
         where.setdefault(column, []).append(value)
     fields = {name: asked[name] for name in ("like", "unlike", "any_of", "without", "text", "weighting", "exclude")}
     fields |= {name: asked[name] for name in ("top", "offset", "fold")}

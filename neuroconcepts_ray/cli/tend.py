@@ -9,6 +9,7 @@ from rich.table import Table
 from neuroconcepts_ray.cli.ask import open_line
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
+from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.pipeline import Pipeline
 from neuroconcepts_ray.retrieval import changes
@@ -47,7 +48,8 @@ def remove(path: Path, overrides: list[str], images: list[str], *, whole: str, s
         for segment in index.segments:
             for owner in owners:
                 wanted |= {segment.images.ids[row].as_py() for row in segment.images.rows(whole, owner).tolist()}
-    changes.remove(line.lake, base, cache, wanted)
+    with leases.hold(line.lake.store, "index remove"):
+        changes.remove(line.lake, base, cache, wanted)
     _say(line, base, "Removed")
 
 
@@ -58,14 +60,16 @@ def add(path: Path, overrides: list[str], images: list[str], *, space: str, new_
         InputError: An image was never there, or a compaction has dropped it.
     """
     line, base, cache = _base(path, overrides, space, new_only)
-    changes.add(line.lake, base, cache, images)
+    with leases.hold(line.lake.store, "index add"):
+        changes.add(line.lake, base, cache, images)
     _say(line, base, "Added")
 
 
 def compact(path: Path, overrides: list[str], *, space: str, new_only: bool) -> None:
     """Write the index as one segment."""
     line, base, cache = _base(path, overrides, space, new_only)
-    changes.compact(line.lake, base, cache)
+    with leases.hold(line.lake.store, "index compact"):
+        changes.compact(line.lake, base, cache)
     _say(line, base, "Compacted")
 
 
@@ -104,6 +108,7 @@ def neighbours(path: Path, overrides: list[str], *, role: str, top: int, space: 
 
     line, base, _ = _base(path, overrides, space, new_only)
     query = validate(Query, {"top": top})
-    made = job.neighbours(line.config.index, base, role, query, line.lake, line.config.compute)
+    with leases.hold(line.lake.store, "neighbours"):
+        made = job.neighbours(line.config.index, base, role, query, line.lake, line.config.compute)
     shown = [str(line.lake.store.local_path(part.key) or part.key) for part in made.parts]
     Console().print(f"Neighbours of {made.images} images, {top} each, as Parquet:", *shown, sep="\n", soft_wrap=True)

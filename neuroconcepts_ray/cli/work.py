@@ -7,8 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.catalog.growth import growth
+from neuroconcepts_ray.catalog.tombstones import check_finished
+from neuroconcepts_ray.cli import counts
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
 from neuroconcepts_ray.retrieval import faiss_guard
 from neuroconcepts_ray.stages import TABLE
@@ -63,6 +67,7 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     if "index" in verbs:
         faiss_guard.check()  # before hours of mining, not after
+    check_finished(line.lake)
     last = verbs[-1]
     if dry_run:
         outcomes = line.walk(until=last)
@@ -78,8 +83,14 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
                     f"{verbs[0]} needs {o.name}, which is not finished",
                     remedy=f"Run `neuroconcepts {o.stage.verb}` with the same config first, or `run` for all",
                 )
-    outcomes = line.walk(make=verbs, until=last, tell=_tell)
+    with leases.hold(line.lake.store, "run" if len(verbs) > 1 else last):
+        old = line.walk(until="catalog")[0].manifest if new_only else None
+        outcomes = line.walk(make=verbs, until=last, tell=_tell)
     Console().print(table(outcomes))
+    if old is not None and outcomes[0].manifest is not None:
+        say(growth(line.lake, old, outcomes[0].manifest).sentence)
+    if verbs == ("catalog",) and outcomes[0].manifest is not None:
+        Console().print(counts.render(outcomes[0].manifest.facts))
     if all(o.state in ("found", "frozen") for o in outcomes if o.stage.verb in verbs):
         say("Nothing to do: everything is finished already.")
     return outcomes

@@ -79,15 +79,15 @@ def assemble(
             remedy="Run the same command again: it continues from here",
         )
     for shard, receipt in zip(shards, receipts, strict=True):
-        if receipt.part.rows + len(receipt.quarantined) != len(shard.rows):
+        if receipt.part.rows + len(receipt.quarantined) != len(shard.live):
             raise InputError(
                 "rows and quarantined images of a shard do not add up to its images",
                 value=f"{receipt.part.rows} + {len(receipt.quarantined)}",
-                limit=len(shard.rows),
+                limit=len(shard.live),
                 where=f"shard {shard.key}",
             )
     quarantined = [bad for receipt in receipts for bad in receipt.quarantined]
-    check_bad_fraction(quarantined, sum(len(shard.rows) for shard in shards), max_bad_fraction)
+    check_bad_fraction(quarantined, sum(len(shard.live) for shard in shards), max_bad_fraction)
     return lake.commit_manifest(
         plan,
         name,

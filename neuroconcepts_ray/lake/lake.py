@@ -104,6 +104,7 @@ class Lake:
         quarantined: Sequence[Quarantined] = (),
         facts: Mapping[str, Any] | None = None,
         profile: Mapping[str, str] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Commit an artifact; returns the manifest that counts (another writer's, if it was first).
 
@@ -114,6 +115,7 @@ class Lake:
         plain = json.loads(json.dumps(dict(facts or {})))
         content = content_digest(plan.recipe.kind, parts, quarantined, plain)
         manifest = Manifest(
+            format=plan.recipe.body()["format"],
             kind=plan.recipe.kind,
             name=name,
             recipe=plan.recipe.digest,
@@ -124,6 +126,7 @@ class Lake:
             quarantined=list(quarantined),
             facts=plain,
             profile=dict(profile or {}),
+            notes=dict(notes or {}),
             content=content,
         )
         key = f"{plan.recipe.kind}/{plan.recipe.digest}/{plan.artifact}.json"

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from neuroconcepts_ray.config import StrictModel
 from neuroconcepts_ray.lake.recipe import DIGEST_CHARS, FORMAT, digest
 
@@ -86,10 +88,19 @@ class Manifest(StrictModel):
     """Small results that belong to the content: dimensions, labels, metrics."""
     profile: dict[str, str] = {}
     """The numeric profile that all shards share."""
+    notes: dict[str, Any] = {}
+    """What is to be known of the artifact and is no part of its content, such as how many patients were erased since
+    a model was fitted."""
     content: str
     """Digest of the content: equal for equal results, whoever computed them and however often they died."""
     nonce: str = ""
     """The writer."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_notes(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Programs that do not know of notes refuse a manifest that has them.
+        data: dict[str, Any] = plain(self)
+        return data if self.notes else {name: value for name, value in data.items() if name != "notes"}
 
     @property
     def images(self) -> int | None:

@@ -9,6 +9,10 @@ MAX_SHARD_BYTES = 96 * 1024 * 1024
 """Decoded bytes of a shard: below Ray Data's block size, so that a shard stays one block."""
 
 
+TOMBSTONE = ""
+"""Source of a row that only keeps the place of an erased image."""
+
+
 class Row(StrictModel):
     """One image of a shard."""
 
@@ -25,6 +29,11 @@ class Shard(StrictModel):
     """H(recipe, row ids, source digests)."""
     rows: list[Row]
     """The rows, in the catalog's order."""
+
+    @property
+    def live(self) -> list[int]:
+        """Numbers of the rows that are no tombstones."""
+        return [number for number, row in enumerate(self.rows) if row.source != TOMBSTONE]
 
 
 def cut(rows: Sequence[Row], recipe: str, bytes_per_row: int, max_rows: int) -> Iterator[Shard]:

@@ -7,15 +7,36 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*\Z")
+
+SCRATCH = re.compile(r"\.[0-9a-f]{32}\.tmp\Z")
+"""Name of a file that a writer has not finished; what is left of one that died."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes in a store, as its listing has them.
+
+    Attributes:
+        key: Their key.
+        bytes: Their size.
+        modified: When they were written: seconds since 1970 by the store's clock.
+    """
+
+    key: str
+    bytes: int
+    modified: float
 
 
 class Store(Protocol):
@@ -38,8 +59,14 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """The keys that start with the folder ``prefix``, sorted."""
 
+    def scan(self, prefix: str = "") -> Iterator[Blob]:
+        """All that starts with the folder ``prefix``, sorted, with size and time; what dead writers left included."""
+
     def delete(self, key: str) -> None:
         """Remove ``key``; nothing happens where it is absent."""
+
+    def delete_tree(self, prefix: str) -> None:
+        """Remove all that starts with the folder ``prefix``, whatever it is called."""
 
     def local_path(self, key: str) -> Path | None:
         """A file that holds the bytes (for memory-mapping), where the store has files."""
@@ -151,10 +178,31 @@ class LocalStore:
         found = (f"{at}/{name}" for at, _, names in os.walk(base) for name in names if not name.startswith("."))
         yield from sorted(path[start:] for path in found)
 
+    def scan(self, prefix: str = "") -> Iterator[Blob]:
+        """See :class:`Store`."""
+        base = self._path(prefix.rstrip("/")) if prefix else self.root
+        start = len(str(self.root)) + 1
+        found = []
+        for at, _, names in os.walk(base):
+            for name in names:
+                if name.startswith(".") and not SCRATCH.match(name):
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    stat = os.stat(f"{at}/{name}")  # noqa: PTH116 - pathlib takes many times as long
+                    found.append(Blob(f"{at}/{name}"[start:], stat.st_size, stat.st_mtime))
+        yield from sorted(found, key=lambda blob: blob.key)
+
     def delete(self, key: str) -> None:
         """See :class:`Store`."""
+        folder, _, name = key.rpartition("/")
+        path = self._path(folder) / name if folder and SCRATCH.match(name) else self._path(key)
         with _faults(key, self.root):
-            self._path(key).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+    def delete_tree(self, prefix: str) -> None:
+        """See :class:`Store`."""
+        with _faults(prefix, self.root), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._path(prefix.rstrip("/")))
 
     def local_path(self, key: str) -> Path | None:
         """See :class:`Store`."""
@@ -168,6 +216,7 @@ class MemoryStore:
     def __init__(self, uri: str = "memory://") -> None:
         self.uri = uri
         self._bytes: dict[str, bytes] = {}
+        self._times: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def read(self, key: str) -> bytes:
@@ -181,6 +230,7 @@ class MemoryStore:
         """See :class:`Store`."""
         with self._lock:
             self._bytes[check_key(key)] = bytes(data)
+            self._times[key] = time.time()
 
     def create(self, key: str, data: bytes) -> None:
         """See :class:`Store`."""
@@ -188,6 +238,7 @@ class MemoryStore:
             if check_key(key) in self._bytes:
                 raise FileExistsError(key)
             self._bytes[key] = bytes(data)
+            self._times[key] = time.time()
 
     def exists(self, key: str) -> bool:
         """See :class:`Store`."""
@@ -198,10 +249,22 @@ class MemoryStore:
         folder = check_key(prefix.rstrip("/")) + "/"
         yield from sorted(key for key in list(self._bytes) if key.startswith(folder))
 
+    def scan(self, prefix: str = "") -> Iterator[Blob]:
+        """See :class:`Store`."""
+        folder = check_key(prefix.rstrip("/")) + "/" if prefix else ""
+        with self._lock:
+            found = [(key, len(data)) for key, data in self._bytes.items() if key.startswith(folder)]
+        yield from (Blob(key, size, self._times.get(key, 0.0)) for key, size in sorted(found))
+
     def delete(self, key: str) -> None:
         """See :class:`Store`."""
         with self._lock:
             self._bytes.pop(check_key(key), None)
+
+    def delete_tree(self, prefix: str) -> None:
+        """See :class:`Store`."""
+        for blob in list(self.scan(check_key(prefix.rstrip("/")))):
+            self.delete(blob.key)
 
     def local_path(self, key: str) -> Path | None:
         """See :class:`Store`; there are no files."""

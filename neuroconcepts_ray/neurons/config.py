@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from neuroconcepts_ray.catalog.config import SCALE
 from neuroconcepts_ray.config import StrictModel, recipe_fields
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -60,7 +61,7 @@ def plan(config: Mapping[str, SpaceConfig], have: Mapping[str, Manifest]) -> dic
 
     A recipe holds what encodes, never the whole archive, so that a grown catalog finds the shards of its old
     partitions done: for latents the SAE; for units the images of the *first* partition and the recipe of their
-    activations, which alone decide the normalisation.
+    activations, which alone decide the normalisation (as the partition was frozen, whoever was erased from it since).
 
     Raises:
         ConfigError: A space of units over a tap that is not mined.
@@ -80,7 +81,8 @@ def plan(config: Mapping[str, SpaceConfig], have: Mapping[str, Manifest]) -> dic
             del fields["tap"], fields["top"]
             models = {"sae": have["sae"].content}
         else:
-            models = {"activations": have[tap].recipe, "images": have["catalog"].part(SCALE_PART).sha256}
+            images = have["catalog"].facts.get(SCALE) or have["catalog"].part(SCALE_PART).sha256
+            models = {"activations": have[tap].recipe, "images": images}
         inputs = {"catalog": have["catalog"].content, tap: have[tap].content}
         plans[f"codes.{name}"] = Plan(Recipe("codes", ALGORITHM, fields, models), inputs)
     return plans

@@ -13,50 +13,17 @@ from neuroconcepts_ray.distributed.shards import map_shards
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest, Part
-from neuroconcepts_ray.lake.recipe import Plan, digest, plan_to_json
-from neuroconcepts_ray.lake.shards import Row, Shard
-from neuroconcepts_ray.lake.table import to_parquet
+from neuroconcepts_ray.lake.manifest import Manifest, Part, Receipt
+from neuroconcepts_ray.lake.recipe import Plan, plan_to_json
+from neuroconcepts_ray.lake.shards import Shard
 from neuroconcepts_ray.neurons.config import SpaceConfig, plan, source_tap
 from neuroconcepts_ray.neurons.load import load
 from neuroconcepts_ray.neurons.normalisation import Normalisation
-from neuroconcepts_ray.neurons.statistics import statistics
-from neuroconcepts_ray.neurons.tables import (
-    NEURONS,
-    NORMALISATION,
-    codes_of,
-    neurons_table,
-    write_normalisation,
-)
+from neuroconcepts_ray.neurons.shards import code_shards
+from neuroconcepts_ray.neurons.summary import summarise
+from neuroconcepts_ray.neurons.tables import NEURONS, NORMALISATION, codes_of, write_normalisation
 from neuroconcepts_ray.sae.config import FIT_ROLES
 from neuroconcepts_ray.sae.rows import has_role
-
-SHOWN_ROLES = ("probe",)
-"""Roles whose images may stand for a neuron."""
-
-HIDDEN_ROLE = "test"
-"""The role that no statistic sees."""
-
-
-def code_shards(lake: Lake, activations: Manifest, recipe: str) -> list[tuple[Shard, Part]]:
-    """One shard of codes for each part of activations, with that part.
-
-    The source of a row is the part it stands in, so that codes of an unchanged part are never made again.
-
-    Args:
-        lake: The lake.
-        activations: The activations.
-        recipe: Digest of the codes' recipe.
-    """
-    found = []
-    for part in activations.parts:
-        if not part.rows:
-            continue
-        image_ids = lake.table(part, ["image_id"])["image_id"].to_pylist()
-        key = digest([recipe, [[image_id, part.sha256] for image_id in image_ids]])
-        rows = [Row(image_id=image_id, source=part.sha256) for image_id in image_ids]
-        found.append((Shard(key=key, rows=rows), part))
-    return found
 
 
 def first_partition_normalisation(lake: Lake, catalog: Catalog, activations: Manifest) -> Normalisation:
@@ -106,8 +73,13 @@ def _prepare(space: SpaceConfig, planned: Plan, have: Mapping[str, Manifest], la
         spec["sae"] = {"kind": sae.kind, "recipe": sae.recipe, "artifact": sae.artifact}
         n = int(sae.facts["n"])
     else:
-        data = write_normalisation(first_partition_normalisation(lake, catalog, activations))
-        files.append(lake.put_part(planned, NORMALISATION, data))
+        # Committed once a recipe: it stays when one of the images that it was made from is erased.
+        held = lake.receipt(planned, NORMALISATION)
+        if held is None:
+            data = write_normalisation(first_partition_normalisation(lake, catalog, activations))
+            part = lake.put_part(planned, NORMALISATION, data)
+            held = lake.commit_receipt(planned, Receipt(shard=NORMALISATION, part=part))
+        files.append(held.part)
         spec["normalisation"] = files[0].model_dump()
         n = int(activations.facts["d"])
     return _Work(planned, space, files, n, code_shards(lake, activations, planned.recipe.digest), spec)
@@ -148,11 +120,7 @@ def _commit(
     if any(receipt is None for receipt in receipts):
         raise EnvironmentFault("codes are unfinished", where=name, remedy="Run the same command again")
     codes = codes_of(lake.each([receipt.part for receipt in receipts if receipt is not None]), work.n)
-    roles = [role for role in np.unique(catalog.roles).tolist() if role != HIDDEN_ROLE]
-    counted = has_role(codes.image_ids, catalog.image_ids, catalog.roles, roles)
-    shown = has_role(codes.image_ids, catalog.image_ids, catalog.roles, SHOWN_ROLES)
-    stats = statistics(codes.matrix, codes.image_ids, counted, shown, work.config.top_images)
-    neurons = lake.put_part(work.plan, NEURONS, to_parquet(neurons_table(stats)), rows=work.n)
+    neurons, counted = summarise(codes, catalog, work.config.top_images)
     facts = {
         "space": name,
         "origin": work.config.origin,
@@ -160,8 +128,7 @@ def _commit(
         "n": work.n,
         "sign": "positive",
         "normalisation": "none" if work.config.origin == "latents" else "z-score over fit and probe of partition 0",
-        "images_counted": int(counted.sum()),
-        "l0": codes.matrix[np.flatnonzero(counted)].nnz / max(1, int(counted.sum())),
+        **counted,
     }
     return assemble(
         lake,
@@ -169,7 +136,7 @@ def _commit(
         f"codes.{name}",
         [shard for shard, _ in work.pairs],
         facts=facts,
-        files=[*work.files, neurons],
+        files=[*work.files, lake.put_part(work.plan, NEURONS, neurons, rows=work.n)],
         max_bad_fraction=compute.max_bad_fraction,
         tolerant=compute.tolerant,
     )

@@ -82,7 +82,7 @@ class Neighbours:
         """Search, write the part, commit the receipt."""
         start = time.perf_counter()
         ids = [shard.rows[row].image_id for row in block.kept]
-        hits = [self.service.search(self.query.model_copy(update={"like": [image_id]})).hits for image_id in ids]
+        hits = self.service.nearest(ids, self.query)
         searched = time.perf_counter()
         table = pa.table(
             {

@@ -4,8 +4,8 @@ What was removed stays removed when the archive grows: a new base starts from th
 tombstones of the state before it. A writer that lost a race for the ref makes its change anew on the winner's state.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,12 @@ def published(lake: Lake, base: Manifest, number: int | None = None) -> State:
     version, ref = head
     newest = lake.manifest(ref.kind, ref.recipe, ref.artifact)
     if newest is None:
+        if number is not None:
+            raise InputError(
+                "this version of the index is gone; it held what was erased since, or was cleared away",
+                value=number,
+                remedy="Ask the newest version",
+            )
         raise InputError("the published state of the index is gone", value=ref.artifact, remedy="Run `index` again")
     if base.artifact in (newest.artifact, newest.facts.get("base")):
         return State(base, newest, (), version)
@@ -101,18 +107,19 @@ def was_published(lake: Lake, base: Manifest) -> bool:
     return False
 
 
-def publish(lake: Lake, base: Manifest, cache: Path) -> Manifest:
+def publish(lake: Lake, base: Manifest, cache: Path, forget: Collection[str] = ()) -> Manifest:
     """Publish a new base, with the tombstones of the state before it.
 
     Args:
         lake: The lake.
         base: What the `index` stage made.
         cache: Folder for what has been fetched and checked.
+        forget: Images that were erased from the lake: not even their tombstones are taken over.
     """
-    return remove(lake, base, cache, ())
+    return remove(lake, base, cache, (), forget)
 
 
-def remove(lake: Lake, base: Manifest, cache: Path, image_ids: Iterable[str]) -> Manifest:
+def remove(lake: Lake, base: Manifest, cache: Path, image_ids: Iterable[str], forget: Collection[str] = ()) -> Manifest:
     """Put tombstones on images; they are no hits from the next opening on.
 
     Args:
@@ -120,6 +127,7 @@ def remove(lake: Lake, base: Manifest, cache: Path, image_ids: Iterable[str]) ->
         base: What the `index` stage made.
         cache: Folder for what has been fetched and checked.
         image_ids: The images; those removed already are passed over.
+        forget: See :func:`publish`.
 
     Raises:
         InputError: An image that the index does not have; nothing is removed then.
@@ -127,6 +135,7 @@ def remove(lake: Lake, base: Manifest, cache: Path, image_ids: Iterable[str]) ->
     wanted = sorted(set(image_ids))
 
     def change(state: State) -> Manifest:
+        state = replace(state, gone=tuple(one for one in state.gone if one not in forget))
         snapshot = read_snapshot(lake, state.manifest)
         known = set(snapshot.removed) | set(state.gone)
         fresh = [image_id for image_id in wanted if image_id not in known]

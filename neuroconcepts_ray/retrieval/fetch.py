@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from neuroconcepts_ray.errors import DigestError, EnvironmentFault, InputError
@@ -55,6 +55,23 @@ def fetch(lake: Lake, part: Part, cache: Path, look: Callable[[Path], None] | No
         look(copy)
     _write(seen, json.dumps({copy.name: _stamp(copy)}).encode())
     return copy
+
+
+def stale(cache: Path, known: Collection[str], before: float) -> list[tuple[Path, int]]:
+    """Files of a cache that no part is known for and that nobody has used for long, with their sizes.
+
+    Args:
+        cache: Folder for what has been fetched and checked.
+        known: SHA-256 of all parts of the lake; another lake's may be cached here too, hence ``before``.
+        before: Time of the last use, seconds since 1970.
+    """
+    found = []
+    for path in sorted(cache.glob("*")) if cache.is_dir() else []:
+        stat = path.stat()
+        ours = path.suffix in (".bin", ".json", ".tmp") and path.stem not in known
+        if ours and max(stat.st_atime, stat.st_mtime) < before:
+            found.append((path, stat.st_size))
+    return found
 
 
 def _stamp(path: Path) -> list[int]:

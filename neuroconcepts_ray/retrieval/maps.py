@@ -146,9 +146,8 @@ class Mapper:
             if self.tap == "logits":
                 return None
             if self.tap == "pre_logits":
-                features: Any = self.model.backbone.forward_features
-                raw.append(features(normal))
-                vector = self.model.pre_logits(normal)
+                vector, features = self.model.pooled(normal)
+                raw.append(features)
             else:
                 module = backbones.layer(self.model.backbone, self.tap, hidden=self.model.head_name)
 

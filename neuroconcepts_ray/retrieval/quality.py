@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 from neuroconcepts_ray.activations.tables import load_activations
-from neuroconcepts_ray.catalog.tables import load_catalog, positions
+from neuroconcepts_ray.catalog.tables import caveats, load_catalog, positions
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -28,7 +28,7 @@ from neuroconcepts_ray.retrieval.index import Index
 from neuroconcepts_ray.retrieval.query import Query
 from neuroconcepts_ray.retrieval.relevance import agreement, answerable, gower
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.retrieval.sides import Sides, check_roles, choose, metadata
+from neuroconcepts_ray.retrieval.sides import Sides, check_roles, choose
 from neuroconcepts_ray.sae.config import FIT_ROLES
 from neuroconcepts_ray.sae.rows import has_role
 
@@ -87,7 +87,7 @@ def measure(
     groups = catalog.groups[sides.queries]
     barred = groups[:, None] == catalog.groups[sides.gallery][None]
     relevance = agreement(catalog.y[sides.queries], catalog.y[sides.gallery], catalog.labels, catalog.task)
-    columns = metadata(lake, have["catalog"])
+    columns = {"view": catalog.views, **catalog.columns}
     tap = str(have[f"codes.{space}"].facts["tap"])
     scores = {CODES: _cosines(codes.matrix, [row[i] for i in sides.queries], [row[i] for i in sides.gallery])}
     scores |= _dense(lake, have[f"activations.{tap}"], catalog.image_ids, catalog.roles, sides)
@@ -129,7 +129,7 @@ def measure(
             for name in (DENSE, STANDARDISED)
         },
         "latency": evaluate.latency(seconds),
-        "remarks": remarks(differences),
+        "remarks": [*remarks(differences), *caveats(have["catalog"].facts)],
     }
 
 

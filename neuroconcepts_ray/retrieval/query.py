@@ -66,7 +66,8 @@ class Query(StrictModel):
     weighting: Weighting = "none"
     """``idf``: rare concepts weigh more. ``bm25``: they do, and large activations saturate."""
     where: dict[Word, list[Word]] = Field({}, max_length=32)
-    """Allowed values by column: view, role, ``label:<name>`` ("1", "0") and whatever else the archive has."""
+    """Allowed values by column: view, role, ``label:<name>`` ("1", "0") and whatever else the archive has. Bounds such
+    as ">60" and "<=75" must all hold; of other values one must."""
     ids: list[Word] | None = Field(None, max_length=100_000)
     """Only these images."""
     exclude: Exclude = "group"

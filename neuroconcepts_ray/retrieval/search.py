@@ -16,10 +16,10 @@ from neuroconcepts_ray.retrieval import dense
 from neuroconcepts_ray.retrieval.answer import Answer, Hit, answer, fold
 from neuroconcepts_ray.retrieval.changes import published
 from neuroconcepts_ray.retrieval.fetch import default_cache
-from neuroconcepts_ray.retrieval.index import Backend
+from neuroconcepts_ray.retrieval.index import Backend, Index
 from neuroconcepts_ray.retrieval.query import DEEPEST, TOP, Exclude, Query, resolve
 from neuroconcepts_ray.retrieval.ranking import Example, Filters, Found, Ranking
-from neuroconcepts_ray.retrieval.tables import IMAGE_ID
+from neuroconcepts_ray.retrieval.tables import IMAGE_ID, bound
 
 
 class SearchService:
@@ -92,6 +92,27 @@ class SearchService:
             missing=tuple(self.index.missing),
         )
 
+    def nearest(self, image_ids: Sequence[str], query: Query) -> list[list[Found]]:
+        """The hits of many images, each asked alone, several in one pass over the index.
+
+        Args:
+            image_ids: The images.
+            query: What is asked of each, its ``like`` empty.
+
+        Raises:
+            InputError: An unknown image or column.
+        """
+        asked = [self.resolve(query, [example], []) for example in self.index.examples(image_ids)]
+        for _, filters in asked[:1]:
+            self._check(filters)
+        if query.fold is not None or not isinstance(self.index, Index):
+            each = (functools.partial(self.index.search, ranking, query.weighting) for ranking, _ in asked)
+            found = [self._found(query, search, filters) for search, (_, filters) in zip(each, asked, strict=True)]
+        else:
+            rankings, barred = [ranking for ranking, _ in asked], [filters for _, filters in asked]
+            found = self.index.search_many(rankings, query.weighting, barred, query.depth)
+        return [some[query.offset : query.offset + query.top] for some in found]
+
     def resolve(
         self, query: Query, examples: Sequence[Example], opposites: Sequence[Example]
     ) -> tuple[Ranking, Filters]:
@@ -118,7 +139,7 @@ class SearchService:
             if column not in self.index.columns or column == IMAGE_ID:
                 continue  # the index itself refuses those
             there, some = self.index.known(column, values)
-            unknown = sorted(values - there)
+            unknown = sorted(value for value in values - there if bound(value) is None)
             if unknown:
                 raise InputError(f"no image of the index has this {column}", value=unknown[0], limit=", ".join(some))
 

@@ -1,4 +1,4 @@
-"""Who asks and who is searched when retrieval is measured, and what is known of them beside their codes."""
+"""Who asks and who is searched when retrieval is measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from neuroconcepts_ray.catalog.tables import LABEL
 from neuroconcepts_ray.errors import ConfigError, InputError
-from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.retrieval.tables import REQUIRED
 
 SEEN = ("fit", "select")
 """Roles that the classifier was fitted or stopped on: a figure on them is not held out."""
@@ -77,22 +73,3 @@ def choose(
     if len(asking) > most:
         asking = np.sort(np.random.default_rng(seed).choice(asking, most, replace=False))
     return Sides(asking, gallery[np.argsort(image_ids[gallery], kind="stable")], int((~can_ask[asking]).sum()))
-
-
-def metadata(lake: Lake, catalog: Manifest) -> dict[str, Shaped[np.ndarray, " m"]]:
-    """What an archive tells of its images beside labels, roles and ids: the view, and whatever other columns there are.
-
-    Args:
-        lake: The lake.
-        catalog: The catalog.
-    """
-    table = lake.tables(catalog, "images-")
-    found = {}
-    for name in table.column_names:
-        if name.startswith(LABEL) or (name in REQUIRED and name != "view"):
-            continue
-        values = table[name].to_pylist()
-        words = any(isinstance(one, str) for one in values)
-        absent: str | float = "" if words else float("nan")
-        found[name] = np.array([absent if one is None else one for one in values], np.str_ if words else np.float64)
-    return found

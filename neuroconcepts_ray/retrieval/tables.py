@@ -5,7 +5,9 @@ and an image is found by halving. Columns are read when they are first asked for
 """
 
 import functools
-from collections.abc import Sequence
+import operator
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,13 @@ LABEL = "label:"
 
 REQUIRED = (IMAGE_ID, "study", "group", "view", "role")
 
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+
 
 def images_table(rows: pa.Table) -> pa.Table:
     """A catalog's rows as a segment keeps them: text columns, sorted by image_id; masked labels are empty.
@@ -34,6 +43,28 @@ def images_table(rows: pa.Table) -> pa.Table:
     columns = {name: pc.fill_null(rows[name].cast(pa.string()), "") for name in rows.column_names}
     table = pa.table({name: column.combine_chunks() for name, column in columns.items()})
     return table.take(pc.sort_indices(table[IMAGE_ID]))
+
+
+def bound(value: str) -> Callable[[str], bool] | None:
+    """What a value such as ">60" or "<=7.5" asks of a column's text; None where it is no bound but a value itself."""
+    match = re.fullmatch(r"(>=|<=|>|<)\s*([-+]?\d+(?:\.\d+)?)", value)
+    if match is None:
+        return None
+    compare, limit = _COMPARE[match[1]], float(match[2])
+
+    def holds(text: str) -> bool:
+        try:
+            return compare(float(text), limit)
+        except ValueError:  # a word, or nothing: it is not known whether the bound holds
+            return False
+
+    return holds
+
+
+def allows(values: frozenset[str]) -> Callable[[str], bool]:
+    """Whether a column's text is allowed: it is one of the values, or all bounds among them hold."""
+    bounds = [found for value in values if (found := bound(value)) is not None]
+    return lambda text: text in values or (bool(bounds) and all(holds(text) for holds in bounds))
 
 
 class Images:
@@ -140,9 +171,9 @@ class Images:
         return order[:0] if at is None else order[starts[at] : starts[at + 1]]
 
     def mask(self, column: str, values: frozenset[str]) -> Bool[np.ndarray, " m"]:
-        """Whether each row has one of the values."""
+        """Whether each row has one of the values, or is within all bounds among them."""
         codes, words = self._dictionary(column)
-        wanted = np.array([word in values for word in words], dtype=bool)
+        wanted = np.array(list(map(allows(values), words)), dtype=bool)
         found: Bool[np.ndarray, " m"] = wanted[codes] if len(wanted) else np.zeros(len(self), bool)
         return found
 

@@ -12,7 +12,11 @@ from neuroconcepts_ray.activations import load as loading
 from neuroconcepts_ray.activations.config import ActivationsConfig, native_dtype, plan
 from neuroconcepts_ray.activations.extract import check_finite, extract, spread
 from neuroconcepts_ray.activations.tables import activations_table, load_activations
+from neuroconcepts_ray.classifier import job as training
+from neuroconcepts_ray.classifier.config import ClassifierConfig
+from neuroconcepts_ray.classifier.head import load_head
 from neuroconcepts_ray.classifier.model import load_classifier
+from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import find_worker
@@ -20,6 +24,7 @@ from neuroconcepts_ray.errors import ConfigError, DigestError, InputError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.shards import Shard
 from neuroconcepts_ray.lake.table import from_parquet, tensor_rows, to_parquet
+from tests.classifier.published import LABELS, SMALL, publish
 
 IDS = [f"i{number:02}" for number in range(12)]
 COMPUTE = ComputeConfig(max_bad_fraction=0.2)
@@ -189,3 +194,33 @@ def test_the_table_is_of_a_standard_type_and_may_be_empty() -> None:
 def test_taps_must_be_distinct_module_names(taps: list[str]) -> None:
     with pytest.raises(ConfigError):
         validate(ActivationsConfig, {"taps": taps})
+
+
+def test_an_imported_network_goes_through_as_it_is_and_its_logits_are_its_heads(
+    world: Any, mined: Any, tmp_path: Path
+) -> None:
+    """The catalog knows labels a and b; the network has 14 of its own."""
+    publish(tmp_path, *SMALL, films=3)
+    factory, kwargs = SMALL
+    args = ["import-model", tmp_path / "chest.pth", "--factory", factory, "--kwargs", json.dumps(kwargs), "-o"]
+    args += [tmp_path / "chest", "--labels", ",".join(LABELS), "--reference", tmp_path / "logits.csv"]
+    args += ["--images", tmp_path / "films", "--size", 64, "--resize", 72]
+    assert call([str(one) for one in args]) == 0
+    one = world("one")
+    for image_id, film in zip(IDS[:3], sorted((tmp_path / "films").iterdir()), strict=True):
+        one.write(image_id, film.read_bytes())
+    one.catalogue([IDS[:3]])
+    config = validate(ClassifierConfig, {"weights": str(tmp_path / "chest"), "threads": 1})
+    one.have |= training.run(config, one.have, one.lake, COMPUTE, str(one.root))
+    assert one.have["classifier"].facts["backbone"] == factory
+    made, _ = mined(one, taps=["features.denseblock4"], threads=1)
+    ids, f = load_activations(one.lake, made["activations.pre_logits"])
+    _, logits = load_activations(one.lake, made["activations.logits"])
+    _, block = load_activations(one.lake, made["activations.features.denseblock4"])
+    head = load_head(one.lake, one.have["classifier"])
+    assert head.labels == LABELS
+    exact = f.astype(np.float64) @ head.W.T.astype(np.float64) + head.b
+    np.testing.assert_allclose(logits, exact, rtol=0, atol=1e-6)
+    expected = np.loadtxt(tmp_path / "logits.csv", delimiter=",", skiprows=1, usecols=range(1, 15))
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    assert (len(ids), block.shape[0]) == (3, 3)

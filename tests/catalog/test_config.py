@@ -17,6 +17,15 @@ from neuroconcepts_ray.errors import ConfigError
         ({"adapter": "folder", "reports": "r"}, "reports"),
         ({"group_pattern": "(a)"}, "belongs to folder"),
         ({"labels": ["Edema", "Edema"]}, "twice"),
+        ({"injected": "drop"}, "belongs to ham10000"),
+        ({"adapter": "ham10000", "split": "hash", "notes": "none"}, "belongs to fairvlmed"),
+        ({"adapter": "fairvlmed", "labels_file": "l.csv"}, "belongs to r2gen"),
+        ({"adapter": "r2gen", "csv": {"file": "a", "image": "b"}}, "belongs to csv"),
+        ({"adapter": "csv"}, "csv: the csv adapter needs a section"),
+        ({"adapter": "csv", "csv": {"file": "a"}}, "csv.image"),
+        ({"adapter": "ham10000"}, "publish no split"),
+        ({"split": "file"}, "split_file"),
+        ({"split_file": "a"}, "split_file"),
         ({"uncertian": "mask"}, "uncertian"),
     ],
 )
@@ -29,3 +38,15 @@ def test_where_things_lie_is_no_part_of_the_recipe() -> None:
     here = CatalogConfig(root="/a", reports="/b", hash_key_file="/c", name="d")
     there = CatalogConfig(root="/e", reports="/f", hash_key_file="/g", name="h")
     assert recipe_fields(here) == recipe_fields(there)
+    split = {"root": "x", "split": "file", "adapter": "r2gen"}
+    here = CatalogConfig(**split, split_file="/a", labels_file="/b")
+    assert recipe_fields(here) == recipe_fields(CatalogConfig(**split, split_file="/c", labels_file="/d"))
+
+
+def test_what_columns_mean_is_part_of_the_recipe_and_where_their_table_lies_is_not() -> None:
+    def made(**mapping: object) -> dict[str, object]:
+        fields = {"root": "x", "adapter": "csv", "csv": {"file": "a.csv", "image": "Path", **mapping}}
+        return recipe_fields(validate(CatalogConfig, fields))
+
+    assert made() == made(file="/elsewhere/b.csv")
+    assert made() != made(patient="MRN")

@@ -7,6 +7,7 @@ import pytest
 
 from neuroconcepts_ray.catalog.sources import Source, read_source
 from neuroconcepts_ray.errors import DigestError, EnvironmentFault, InputError
+from neuroconcepts_ray.imaging.undecodable import Undecodable
 
 DATA = b"a film"
 
@@ -56,3 +57,10 @@ def test_a_failing_disk_is_an_oserror_that_names_no_patient(root: Path) -> None:
 def test_no_key_leaves_the_root(root: Path, key: str) -> None:
     with pytest.raises(InputError, match="leaves"):
         read_source(str(root), source(key))
+
+
+def test_a_file_larger_than_is_decoded_is_not_read(root: Path) -> None:
+    huge = Source("p10000032/a.jpg", 1 << 40, "0" * 64, "image-7")
+    with pytest.raises(Undecodable) as caught:
+        read_source(str(root), huge)
+    assert caught.value.cause == "too many bytes"

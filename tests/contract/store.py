@@ -4,6 +4,7 @@
 """
 
 import threading
+import time
 
 import pytest
 
@@ -74,6 +75,34 @@ class StoreContract:
         assert list(store.list("k")) == ["k/a.json", "k/b.json", "k/deep/c.json"]
         assert list(store.list("none")) == []
 
+    def test_scan_gives_keys_sizes_and_times_of_all_or_of_a_folder(self, store: Store) -> None:
+        store.write("k/a.json", b"123")
+        store.write("k/deep/c.json", b"1")
+        store.create("kk/d.json", b"12")
+        assert [(blob.key, blob.bytes) for blob in store.scan()] == [
+            ("k/a.json", 3),
+            ("k/deep/c.json", 1),
+            ("kk/d.json", 2),
+        ]
+        assert [blob.key for blob in store.scan("k")] == ["k/a.json", "k/deep/c.json"]
+        assert list(store.scan("none")) == []
+        # The store's clock, perhaps another machine's, perhaps in whole seconds.
+        assert all(abs(blob.modified - time.time()) < 60 for blob in store.scan())
+
+    def test_writing_again_is_a_later_time(self, store: Store) -> None:
+        store.write("k/a.json", b"1")
+        (before,) = store.scan("k")
+        store.write("k/a.json", b"2")
+        (after,) = store.scan("k")
+        assert after.modified >= before.modified
+
+    def test_delete_tree_removes_a_folder_and_no_neighbours(self, store: Store) -> None:
+        for key in ("k/a.json", "k/deep/c.json", "kk/d.json"):
+            self.plant(store, key, b"1")
+        store.delete_tree("k")
+        store.delete_tree("k")
+        assert [blob.key for blob in store.scan()] == ["kk/d.json"]
+
     def test_delete_removes_and_may_be_repeated(self, store: Store) -> None:
         self.plant(store, "a/b.json", b"1")
         store.delete("a/b.json")
@@ -82,7 +111,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../../x", "a//b", "", "a/.hidden", "a b", "a\n"])
     def test_a_key_cannot_leave_the_root(self, store: Store, key: str) -> None:
-        for verb in (store.read, store.exists, store.delete, store.local_path):
+        for verb in (store.read, store.exists, store.delete, store.delete_tree, store.local_path):
             with pytest.raises(ConfigError):
                 verb(key)
 

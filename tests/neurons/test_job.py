@@ -18,8 +18,9 @@ from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.neurons.config import DEFAULT_SPACES, SpaceConfig, plan
 from neuroconcepts_ray.neurons.encode import encode_units
 from neuroconcepts_ray.neurons.encoder import Encoder
-from neuroconcepts_ray.neurons.job import code_shards, first_partition_normalisation
+from neuroconcepts_ray.neurons.job import first_partition_normalisation
 from neuroconcepts_ray.neurons.load import load
+from neuroconcepts_ray.neurons.shards import code_shards
 from neuroconcepts_ray.neurons.tables import NORMALISATION, load_codes, write_normalisation
 from neuroconcepts_ray.sae.config import SAEConfig
 from neuroconcepts_ray.sae.config import plan as sae_plan

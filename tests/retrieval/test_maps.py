@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from neuroconcepts_ray.classifier.card import Card
 from neuroconcepts_ray.classifier.config import ClassifierConfig
 from neuroconcepts_ray.classifier.model import Classifier, build
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.retrieval import maps
 from neuroconcepts_ray.retrieval.deletion import brightest, deletion
 from neuroconcepts_ray.retrieval.maps import Mapper, Readout
+from tests.classifier.published import LABELS, SMALL
 
 CNN = {"backbone": "resnet18", "backbone_kwargs": {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}}
 VIT = {
@@ -41,6 +43,17 @@ def test_the_mean_of_a_map_is_the_pooled_pre_activation(film: np.ndarray, tap: s
     one = mapper(classifier(**CNN), tap, 16)
     found, how = one.maps(film, [0, 3])
     assert (how, found.shape) == ("positions", (2, side, side))
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), one.activations(film[None], [0, 3])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("tap", ["pre_logits", "features.denseblock4"])
+def test_a_network_that_pools_in_its_own_code_has_maps_too(film: np.ndarray, tap: str) -> None:
+    name, kwargs = SMALL
+    raw = {"factory": name, "backbone_kwargs": kwargs, "labels": LABELS, "task": "multilabel", "pixels": {"size": 64}}
+    model = Classifier(validate(Card, {**raw, "mean": [0.5], "std": [0.25], "d": 0})).eval()
+    one = mapper(model, tap, model.d)
+    found, how = one.maps(film, [0, 3])
+    assert (how, found.shape) == ("positions", (2, 2, 2))
     np.testing.assert_allclose(found.mean(axis=(1, 2)), one.activations(film[None], [0, 3])[0], atol=1e-5)
 
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: an adapter's module is loaded when it is asked for.
 """
 
+import fnmatch
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +25,24 @@ class Adapter:
         does: The layout in one line.
         fields: Fields of :class:`~neuroconcepts_ray.catalog.config.CatalogConfig` that only some adapters take and
             this one does.
+        splits: Whether such archives come with a split of their own.
+        layout: What lies at the archive's root: names of files, perhaps with ``*``; of folders with a slash behind.
     """
 
     name: str
     does: str
     fields: frozenset[str] = frozenset()
+    splits: bool = True
+    layout: tuple[str, ...] = ()
+
+    def missing(self, root: "Tree") -> list[str]:
+        """What of the layout is not at an archive's root; nothing else is looked at."""
+        names = root.names()
+        return [
+            name
+            for name in self.layout
+            if not (root.is_dir(name.rstrip("/")) if name.endswith("/") else fnmatch.filter(names, name))
+        ]
 
     def scan(self, config: "CatalogConfig", root: "Tree", reports: "Tree | None", key: "HashKey") -> "Archive":
         """Look at an archive of this layout once.
@@ -53,8 +67,40 @@ TABLE: tuple[Adapter, ...] = (
         "mimic-cxr-jpg",
         "MIMIC-CXR-JPG 2.x: files/pXX/pSUBJECT/sSTUDY/ID.jpg with its csv.gz tables.",
         frozenset({"reports", "labeller"}),
+        layout=("files/", "mimic-cxr-2.*-metadata.csv.gz", "mimic-cxr-2.*-split.csv.gz"),
     ),
     Adapter("folder", "One folder a class: [SPLIT/]CLASS/ID.ext.", frozenset({"positive", "group_pattern"})),
+    Adapter(
+        "ham10000",
+        "HAM10000: HAM10000_metadata.csv and folders of ISIC_*.jpg, as Kaggle or Dataverse give it.",
+        frozenset({"positive", "injected"}),
+        splits=False,
+        layout=("HAM10000_metadata*",),
+    ),
+    Adapter(
+        "r2gen",
+        "annotation.json and images/ of R2Gen: IU X-Ray, MIMIC-CXR.",
+        frozenset({"labels_file"}),
+        layout=("annotation.json", "images/"),
+    ),
+    Adapter(
+        "fairvlmed",
+        "Harvard-FairVLMed: Training|Validation|Test/data_XXXXX.npz with its tables.",
+        frozenset({"notes"}),
+    ),
+    Adapter(
+        "csv", "Any table that names image files; its columns are mapped.", frozenset({"csv", "positive", "reports"})
+    ),
+    Adapter("ddsm", "DeepMiner's DDSM: ddsm_raw, ddsm_patches, ddsm_masks and their lists.", frozenset({"ddsm"})),
+    Adapter(
+        "cbis-ddsm", "CBIS-DDSM: its four csv tables with TCIA's DICOM tree or Kaggle's jpeg.", frozenset({"cbis"})
+    ),
+    Adapter(
+        "dicom",
+        "A folder or DICOMweb export of DICOM files, named by their headers.",
+        frozenset({"dicom", "labels_file"}),
+        splits=False,
+    ),
 )
 
 

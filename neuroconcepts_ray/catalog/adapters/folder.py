@@ -9,13 +9,10 @@ name; an image is a study of its own and has no view.
 
 import re
 
-import numpy as np
-
-from neuroconcepts_ray.catalog.archive import Archive, choose_labels
+from neuroconcepts_ray.catalog.archive import Archive, choose_labels, no_view_is_wanted, one_hot
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
 from neuroconcepts_ray.catalog.trees import Entry, Tree, is_image
-from neuroconcepts_ray.errors import ConfigError
 
 SPLITS = {
     "train": "train",
@@ -57,24 +54,12 @@ def scan(
         else:
             rows.append((entry, *place))
     classes = choose_labels(config.labels, sorted({row[2] for row in rows}))
-    if config.positive is not None and (len(classes) != 2 or config.positive not in classes):
-        raise ConfigError(
-            "a positive class needs exactly two classes, of which it is one",
-            value=config.positive,
-            limit=", ".join(classes),
-            where="catalog.positive",
-        )
-    if config.views and "" not in config.views:  # folders know no views: any filter leaves nothing
+    if no_view_is_wanted(config):
         left_out["view"], rows = len(rows), []
-    labels = classes if config.positive is None else [config.positive]
     kept = [row for row in rows if row[2] in classes]
     left_out["class"] = len(rows) - len(kept)
-    archive = Archive(
-        labels=labels,
-        task="multiclass" if config.positive is None else "binary",
-        left_out=left_out,
-        raw=np.array([[label == row[2] for label in labels] for row in kept], np.int8).reshape(len(kept), len(labels)),
-    )
+    labels, task, raw = one_hot([row[2] for row in kept], classes, config.positive)
+    archive = Archive(labels=labels, task=task, left_out=left_out, raw=raw)
     pattern = re.compile(config.group_pattern) if config.group_pattern is not None else None
     for entry, part, _ in kept:
         archive.image_ids.append(key.hash("image", entry.key))
@@ -85,6 +70,7 @@ def scan(
         archive.study_ids.append(entry.key)
         archive.views.append("")
         archive.published.append(part)
+    archive.grouped_by = "image" if pattern is None else "patient"
     return archive
 
 
