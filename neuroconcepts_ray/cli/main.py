@@ -513,6 +513,8 @@ def migrate(config: Config, overrides: Set = None, dry_run: DryRun = False) -> N
     from neuroconcepts_ray.cli import care
 
     care.migrate(config, overrides or [], dry_run=dry_run)
+
+
 @app.command(rich_help_panel="Look after")
 def drift(
     config: Config,

@@ -10,7 +10,7 @@ from typing import Any
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault
 from neuroconcepts_ray.lake.client import S3
 from neuroconcepts_ray.lake.remote import parse
-from neuroconcepts_ray.lake.store import check_key
+from neuroconcepts_ray.lake.store import Blob, check_key
 
 _proven: set[tuple[str, str]] = set()
 """(options, bucket) of the stores that this process has seen refuse a second writer."""
@@ -120,25 +120,46 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[str]:
         """See :class:`Store`; always asked anew."""
-        folder = check_key(prefix.rstrip("/"))
-        found: list[str] = []
+        yield from (blob.key for blob in self.scan(check_key(prefix.rstrip("/"))))
+
+    def scan(self, prefix: str = "") -> Iterator[Blob]:
+        """See :class:`Store`; no writer leaves anything but whole objects."""
+        folder = f"{check_key(prefix.rstrip('/'))}/" if prefix else ""
+        found: list[Blob] = []
         page: dict[str, Any] = {}
         with self._faults(folder):
             while True:
-                request = {"Bucket": self._bucket, "Prefix": f"{self._prefix}{folder}/"}
+                request = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
                 if "NextContinuationToken" in page:
                     request["ContinuationToken"] = page["NextContinuationToken"]
                 page = self._fs.call_s3("list_objects_v2", **request)
-                found += [item["Key"][len(self._prefix) :] for item in page.get("Contents", ())]
+                for item in page.get("Contents", ()):
+                    if not item["Key"].endswith("/"):  # a folder that some tool made visible
+                        key = item["Key"][len(self._prefix) :]
+                        found.append(Blob(key, item["Size"], item["LastModified"].timestamp()))
                 if not page.get("IsTruncated"):
                     break
-        yield from sorted(key for key in found if not key.endswith("/"))
+        yield from sorted(found, key=lambda blob: blob.key)
 
     def delete(self, key: str) -> None:
         """See :class:`Store`."""
         path = self._path(key)
         with self._faults(key), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(path)
+
+    def delete_tree(self, prefix: str) -> None:
+        """See :class:`Store`; a thousand keys a request."""
+        keys = [self._prefix + blob.key for blob in self.scan(check_key(prefix.rstrip("/")))]
+        with self._faults(prefix):
+            for start in range(0, len(keys), 1000):
+                some = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}
+                answer = self._fs.call_s3("delete_objects", Bucket=self._bucket, Delete=some)
+                if answer.get("Errors"):
+                    raise EnvironmentFault(
+                        "the store did not remove some keys",
+                        value=answer["Errors"][0].get("Code", ""),
+                        remedy="Allow s3:DeleteObject and run the same command again",
+                    )
 
     def local_path(self, key: str) -> Path | None:
         """See :class:`Store`; there are no files."""
