@@ -149,11 +149,18 @@ class S3Store:
             self._fs.rm_file(path)
 
     def delete_tree(self, prefix: str) -> None:
-        """See :class:`Store`."""
-        for blob in self.scan(check_key(prefix.rstrip("/"))):
-            path = f"{self._root}/{blob.key}"  # whatever it is called
-            with self._faults(blob.key), contextlib.suppress(FileNotFoundError):
-                self._fs.rm_file(path)
+        """See :class:`Store`; a thousand keys a request."""
+        keys = [self._prefix + blob.key for blob in self.scan(check_key(prefix.rstrip("/")))]
+        with self._faults(prefix):
+            for start in range(0, len(keys), 1000):
+                some = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}
+                answer = self._fs.call_s3("delete_objects", Bucket=self._bucket, Delete=some)
+                if answer.get("Errors"):
+                    raise EnvironmentFault(
+                        "the store did not remove some keys",
+                        value=answer["Errors"][0].get("Code", ""),
+                        remedy="Allow s3:DeleteObject and run the same command again",
+                    )
 
     def local_path(self, key: str) -> Path | None:
         """See :class:`Store`; there are no files."""
