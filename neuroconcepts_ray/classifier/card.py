@@ -81,4 +81,6 @@ def load_card(lake: Lake, manifest: Manifest) -> Card:
         lake: The lake.
         manifest: Of kind ``classifier``.
     """
-    return validate(Card, json.loads(lake.read(manifest.part(CARD))))
+    plain = json.loads(lake.read(manifest.part(CARD)))
+    plain["pixels"].setdefault("jpeg_margin", 0.0)  # a card from before there was one: its films were decoded in full
+    return validate(Card, plain)

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
+from neuroconcepts_ray.catalog.seen import Seen
 from neuroconcepts_ray.erasure.journal import Moved
 from neuroconcepts_ray.erasure.traces import Place
 from neuroconcepts_ray.erasure.victims import Victims
@@ -115,15 +115,14 @@ def forget_files(lake: Lake, victims: Victims) -> None:
     """
     keys, digests = set(victims.keys), set(victims.sha256)
     ids = [one for one in (*victims.patients, *victims.study_ids, *victims.image_ids) if one]
-    for name in list(lake.phi.list("catalog")):
-        if not name.startswith("catalog/catalog-") or "/parts/" in name:
+    names = list(lake.phi.list("catalog"))
+    for ref in sorted({name.split("/")[1] for name in names if name.startswith("catalog/catalog-")}):
+        Seen(lake.phi, ref).forget(digests)
+    for name in names:
+        if not name.endswith("-seen.parquet"):
             continue
         table = from_parquet(lake.phi.read(name))
-        drop = np.zeros(table.num_rows, dtype=bool)
-        for column in {"sha256", "other"} & set(table.column_names):
-            drop |= np.array([sha in digests for sha in table[column].to_pylist()], dtype=bool)
-        if "key" in table.column_names:
-            paths = table["key"].to_pylist()
-            drop |= np.array([key in keys or any(one in key for one in ids) for key in paths], dtype=bool)
-        if drop.any():
-            lake.phi.write(name, to_parquet(table.filter(pa.array(~drop))))
+        rows = zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
+        drop = [key in keys or sha in digests or any(one in key for one in ids) for key, sha in rows]
+        if any(drop):
+            lake.phi.write(name, to_parquet(table.filter(pa.array([not one for one in drop], pa.bool_()))))
