@@ -65,8 +65,8 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
     """Point ``name`` at ``target`` by the next version number; nothing happens if it already does.
 
     Losers of a race take the number after the winner's, so versions are contiguous and none is lost. They wait a
-    random while first, bounded by twice what the attempt took and doubled each time: writers in step would meet again
-    at every number, and on S3 a contended write takes a second where another takes a fiftieth.
+    random while first, bounded by sixteen times what the attempt took and doubled each time: writers in step would meet
+    again at every number, and on S3 a contended write takes a second where another takes a fiftieth.
 
     Args:
         store: The store.
@@ -86,7 +86,7 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
         _, won = commit(store, f"refs/{name}/{number}.json", target)
         if won:
             return number
-        bound = min((time.monotonic() - start) * 2**lost, LONGEST_WAIT_S)
+        bound = min((time.monotonic() - start) * 8 * 2**lost, LONGEST_WAIT_S)
         sleep(random.uniform(0, bound))  # noqa: S311 - no secret
     raise AssertionError
 
