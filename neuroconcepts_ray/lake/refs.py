@@ -40,6 +40,25 @@ def head(store: Store, name: str) -> tuple[int, Ref] | None:
     return versions[-1], read_record(store, f"refs/{name}/{versions[-1]}.json", Ref)
 
 
+def _later(store: Store, name: str, number: int) -> tuple[int, Ref]:
+    """The newest version, sought from one that exists: versions are contiguous, so steps may double, then halve.
+
+    A list of a ref that has hundreds of versions costs as much as all these looks together.
+    """
+
+    def there(version: int) -> bool:
+        return store.exists(f"refs/{name}/{version}.json")
+
+    step = 1
+    while there(number + step):
+        number, step = number + step, step * 2
+    while step > 1:
+        step //= 2
+        if there(number + step):
+            number += step
+    return number, at(store, name, number)
+
+
 def at(store: Store, name: str, number: int) -> Ref:
     """One version of a ref, for good.
 
@@ -77,9 +96,10 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
     Returns:
         The version that holds the target.
     """
+    newest: tuple[int, Ref] | None = None
     for lost in itertools.count(1):
         start = time.monotonic()
-        newest = head(store, name)
+        newest = head(store, name) if newest is None else _later(store, name, newest[0])
         if newest is not None and newest[1].model_copy(update={"nonce": ""}) == target.model_copy(update={"nonce": ""}):
             return newest[0]
         number = newest[0] + 1 if newest else 1
