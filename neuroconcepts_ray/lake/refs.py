@@ -40,6 +40,25 @@ def head(store: Store, name: str) -> tuple[int, Ref] | None:
     return versions[-1], read_record(store, f"refs/{name}/{versions[-1]}.json", Ref)
 
 
+def _later(store: Store, name: str, number: int) -> tuple[int, Ref]:
+    """The newest version, sought from one that exists: versions are contiguous, so steps may double, then halve.
+
+    A list of a ref that has hundreds of versions costs as much as all these looks together.
+    """
+
+    def there(version: int) -> bool:
+        return store.exists(f"refs/{name}/{version}.json")
+
+    step = 1
+    while there(number + step):
+        number, step = number + step, step * 2
+    while step > 1:
+        step //= 2
+        if there(number + step):
+            number += step
+    return number, at(store, name, number)
+
+
 def at(store: Store, name: str, number: int) -> Ref:
     """One version of a ref, for good.
 
@@ -65,8 +84,8 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
     """Point ``name`` at ``target`` by the next version number; nothing happens if it already does.
 
     Losers of a race take the number after the winner's, so versions are contiguous and none is lost. They wait a
-    random while first, bounded by twice what the attempt took and doubled each time: writers in step would meet again
-    at every number, and on S3 a contended write takes a second where another takes a fiftieth.
+    random while first, bounded by sixteen times what the attempt took and doubled each time: writers in step would meet
+    again at every number, and on S3 a contended write takes a second where another takes a fiftieth.
 
     Args:
         store: The store.
@@ -77,16 +96,17 @@ def advance(store: Store, name: str, target: Ref, *, sleep: Callable[[float], No
     Returns:
         The version that holds the target.
     """
+    newest: tuple[int, Ref] | None = None
     for lost in itertools.count(1):
         start = time.monotonic()
-        newest = head(store, name)
+        newest = head(store, name) if newest is None else _later(store, name, newest[0])
         if newest is not None and newest[1].model_copy(update={"nonce": ""}) == target.model_copy(update={"nonce": ""}):
             return newest[0]
         number = newest[0] + 1 if newest else 1
         _, won = commit(store, f"refs/{name}/{number}.json", target)
         if won:
             return number
-        bound = min((time.monotonic() - start) * 2**lost, LONGEST_WAIT_S)
+        bound = min((time.monotonic() - start) * 8 * 2**lost, LONGEST_WAIT_S)
         sleep(random.uniform(0, bound))  # noqa: S311 - no secret
     raise AssertionError
 
