@@ -48,13 +48,13 @@ def _start(compute: ComputeConfig) -> None:
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
-    except (ConnectionError, RuntimeError, TimeoutError, OSError, ValueError) as error:
+    except Exception as error:  # Ray raises a bare one where a process of its own does not come up in time
         raise EnvironmentFault(
             "the Ray cluster cannot be reached" if address else "a local Ray cluster cannot be started",
             value=address,
             remedy="Check RAY_ADDRESS, and that RAY_AUTH_MODE is the same on both sides"
             if address
-            else f"Ray says: {str(error).splitlines()[0][:200]}",
+            else f"Ray says: {(str(error) or type(error).__name__).splitlines()[0][:200]}",
         ) from error
     # Ahead of Ray's own, which waits half a second for workers' logs to be printed; none are.
     atexit.register(ray.shutdown)
