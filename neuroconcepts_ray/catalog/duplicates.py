@@ -11,7 +11,8 @@ from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig
 from neuroconcepts_ray.catalog.joined import Known, Settled
 from neuroconcepts_ray.catalog.seen import Seen
-from neuroconcepts_ray.catalog.tables import DUPLICATES
+from neuroconcepts_ray.catalog.tables import DUPLICATES, load_duplicates
+from neuroconcepts_ray.catalog.tombstones import ROLE
 from neuroconcepts_ray.catalog.trees import Tree
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.lake.lake import Lake
@@ -81,11 +82,14 @@ def find_duplicates(archive: Archive, sha256: Sequence[str], tree: Tree, lake: L
 
 
 def known_of(lake: Lake, parent: Manifest) -> Known:
-    """What a catalog's images and roles are, tombstones aside."""
+    """What a catalog's images and roles are, tombstones aside, and who had the same film as one who was erased."""
     table = lake.tables(parent, "images-", ["image_id", "group", "role"])
     columns = (table[name].to_pylist() for name in ("image_id", "group", "role"))
     live = [row for row in zip(*columns, strict=True) if row[2] in ROLES]
-    return Known(frozenset(row[0] for row in live), {row[1]: row[2] for row in live})
+    group_of = {row[0]: row[1] for row in live}
+    pairs = load_duplicates(lake, parent).select(["image_id", "other"]).to_pylist()
+    bereft = frozenset(group_of[pair["image_id"]] for pair in pairs if pair["other"] == ROLE)
+    return Known(frozenset(group_of), {row[1]: row[2] for row in live}, bereft)
 
 
 def apart(archive: Archive, settled: Settled) -> tuple[Archive, list[int]]:

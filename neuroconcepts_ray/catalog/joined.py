@@ -20,10 +20,12 @@ class Known:
     Attributes:
         images: Its image ids.
         roles: The role of each of its groups.
+        bereft: Those of them that were joined with a patient who was erased since.
     """
 
     images: frozenset[str] = frozenset()
     roles: Mapping[str, Role] = field(default_factory=dict)
+    bereft: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ def settle(
     for group, others in members.items():
         nearest = min((alone[other] for other in others), key=ROLES.index)
         joined[group] = sets.role(group) or nearest
-    now = {group: joined.get(group, role) for group, role in alone.items()}
+    # An erasure must not move anybody between what was fitted on and what is held out.
+    fixed = {group: known.roles[group] for group in known.bereft}
+    now = {group: joined.get(group, fixed.get(group, role)) for group, role in alone.items()}
     gone = set(left_out)
     moved = [row for row in range(len(groups)) if row not in gone and now[groups[row]] != alone[groups[row]]]
     counts |= {

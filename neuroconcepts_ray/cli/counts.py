@@ -15,6 +15,16 @@ MOST_WORDS = 8
 """Words of a column that are shown, the most frequent ones."""
 
 
+_TWINS = {
+    "pairs": "pairs of the same film",
+    "pairs_across_groups": "of these under several patients",
+    "moved_groups": "patients whose role is another's with the same film",
+    "crowd_images": "images alike under too many patients, which join nobody",
+    "unseen": "images that show nothing, compared by their bytes alone",
+}
+"""What is told of films that an archive holds more than once."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A count of ours beside the one that an archive's makers publish."""
@@ -59,7 +69,12 @@ def render(facts: Mapping[str, Any]) -> Group:
     rows += [(f"role {role}", count) for role, count in facts["roles"].items()]
     rows += [(f"left out: {reason}", count) for reason, count in facts["left_out"].items() if count]
     told = {"ungrouped": "images whose patient is not known", "unlabelled_studies": "studies without labels"}
-    rows += [(shown, facts[name]) for name, shown in told.items() if facts[name]]
+    if facts["reports"]:
+        told["studies_without_report"] = "studies without a report"
+    told |= {"reports_without_study": "reports of no study here", "further_reports": "further reports of a study"}
+    rows += [(shown, facts[name]) for name, shown in told.items() if facts.get(name)]
+    twins = facts.get("near_duplicates", {})
+    rows += [(shown, twins[name]) for name, shown in _TWINS.items() if twins.get(name)]
     rows += [(name.replace("_", " "), count) for name, count in facts["counted"].items() if count]
     if facts["split_file"]:
         split = facts["split_file"]

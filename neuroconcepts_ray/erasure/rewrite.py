@@ -17,7 +17,7 @@ from neuroconcepts_ray.activations.tables import activations_table
 from neuroconcepts_ray.catalog.config import ROLES, SCALE
 from neuroconcepts_ray.catalog.sources import Source
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
-from neuroconcepts_ray.catalog.tombstones import ROLE, bury, live
+from neuroconcepts_ray.catalog.tombstones import ROLE, bury, live, part_twins
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.erasure.journal import Moved
 from neuroconcepts_ray.erasure.traces import Place, text_names
@@ -180,6 +180,8 @@ class Rewriting:
                 dead = pc.is_in(table["image_id"], self._dead).to_numpy()
                 buried += int(dead.sum())
                 table = bury(table, dead, int(part.name[len("images-") :].partition(".")[0]))
+            elif part.name.startswith("duplicates-"):
+                table = part_twins(table, self._names)
             else:
                 table = self._without(table)
             data = to_parquet(table.combine_chunks())
