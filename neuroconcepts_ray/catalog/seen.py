@@ -65,7 +65,9 @@ class Seen:
         self.chunks: dict[str, list[str]] = {}
         for key in sorted(phi.list(self.looks)):
             name = key.rpartition("/")[2].removesuffix(".parquet")
-            self.chunks[name] = from_parquet(phi.read(key), ["sha256"])["sha256"].to_pylist()
+            films = from_parquet(phi.read(key), ["sha256"])["sha256"].to_pylist()
+            if films:  # none are left of a night whose one patient was erased
+                self.chunks[name] = films
 
     @property
     def known(self) -> set[str]:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from neuroconcepts_ray.erasure.journal import Moved
@@ -13,7 +12,7 @@ from neuroconcepts_ray.erasure.victims import Victims
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Part, Receipt
 from neuroconcepts_ray.lake.store import SCRATCH
-from neuroconcepts_ray.lake.survey import PART, Survey
+from neuroconcepts_ray.lake.survey import PART, Survey, survey
 from neuroconcepts_ray.lake.table import from_parquet, to_parquet
 
 TRAINING = "training"
@@ -111,19 +110,35 @@ def clear_cache(cache: Path, parts: Collection[str]) -> None:
 def forget_files(lake: Lake, victims: Victims) -> None:
     """Take the victims' files out of the catalog's memory of file times, looks and twins.
 
-    At worst a file of somebody else is read once more.
+    Looks of films that neither a catalog nor the memory of files knows go as well: the victims may have had them, as
+    films that were left out, or were written over. At worst a file of somebody else is read once more.
     """
     keys, digests = set(victims.keys), set(victims.sha256)
     ids = [one for one in (*victims.patients, *victims.study_ids, *victims.image_ids) if one]
-    for name in list(lake.phi.list("catalog")):
-        if not name.startswith("catalog/catalog-") or "/parts/" in name:
-            continue
+    memory = [
+        name for name in lake.phi.list("catalog") if name.startswith("catalog/catalog-") and "/parts/" not in name
+    ]
+    files = [name for name in memory if name.endswith("-seen.parquet")]
+    kept = _catalogued(lake) - digests
+    for name in files:
         table = from_parquet(lake.phi.read(name))
-        drop = np.zeros(table.num_rows, dtype=bool)
-        for column in {"sha256", "other"} & set(table.column_names):
-            drop |= np.array([sha in digests for sha in table[column].to_pylist()], dtype=bool)
-        if "key" in table.column_names:
-            paths = table["key"].to_pylist()
-            drop |= np.array([key in keys or any(one in key for one in ids) for key in paths], dtype=bool)
-        if drop.any():
-            lake.phi.write(name, to_parquet(table.filter(pa.array(~drop))))
+        known = list(zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+        stays = [sha not in digests and key not in keys and not any(one in key for one in ids) for key, sha in known]
+        kept |= {sha for (_, sha), stay in zip(known, stays, strict=True) if stay}
+        _filter(lake, name, table, stays)
+    for name in memory:
+        if name not in files:
+            table = from_parquet(lake.phi.read(name))
+            columns = [table[column].to_pylist() for column in ("sha256", "other") if column in table.column_names]
+            _filter(lake, name, table, [kept.issuperset(row) for row in zip(*columns, strict=True)])
+
+
+def _catalogued(lake: Lake) -> set[str]:
+    """Digests of all images of the catalogs that a lake has now."""
+    catalogs = [one for one in survey(lake, receipts=False).manifests.values() if one.kind == "catalog"]
+    return {sha for one in catalogs for sha in lake.tables(one, "sources-", ["sha256"])["sha256"].to_pylist()}
+
+
+def _filter(lake: Lake, name: str, table: pa.Table, stays: list[bool]) -> None:
+    if not all(stays):
+        lake.phi.write(name, to_parquet(table.filter(pa.array(stays, pa.bool_()))))

@@ -212,3 +212,16 @@ def test_a_film_that_changed_since_it_was_hashed_is_not_looked_at(tmp_path: Path
     with pytest.raises(EnvironmentFault, match="changed") as caught:
         archive.look(MemoryStore("memory://phi"))
     assert digest not in caught.value.message
+
+
+def test_a_night_of_which_nothing_is_left_is_compared_with_no_more(tmp_path: Path) -> None:
+    archive, phi = Archive(tmp_path), MemoryStore("memory://phi")
+    archive.add(jpeg(chest(1)))
+    archive.look(phi)
+    gone = archive.add(jpeg(chest(2)))
+    archive.look(phi)
+    Seen(phi, "catalog-x").forget({gone})
+    (tmp_path / f"{gone}.jpg").unlink()
+    archive.files.pop(gone)
+    archive.add(jpeg(chest(1), 60))
+    assert len(archive.look(phi)) == 1
