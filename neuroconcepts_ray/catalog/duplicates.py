@@ -86,10 +86,8 @@ def known_of(lake: Lake, parent: Manifest) -> Known:
     table = lake.tables(parent, "images-", ["image_id", "group", "role"])
     columns = (table[name].to_pylist() for name in ("image_id", "group", "role"))
     live = [row for row in zip(*columns, strict=True) if row[2] in ROLES]
-    group_of = {row[0]: row[1] for row in live}
-    pairs = load_duplicates(lake, parent).select(["image_id", "other"]).to_pylist()
-    bereft = frozenset(group_of[pair["image_id"]] for pair in pairs if pair["other"] == ROLE)
-    return Known(frozenset(group_of), {row[1]: row[2] for row in live}, bereft)
+    moved = bool(parent.facts.get("near_duplicates", {}).get("moved_groups"))
+    return Known(frozenset(row[0] for row in live), {row[1]: row[2] for row in live}, moved)
 
 
 def apart(archive: Archive, settled: Settled) -> tuple[Archive, list[int]]:

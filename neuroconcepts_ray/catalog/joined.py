@@ -20,12 +20,12 @@ class Known:
     Attributes:
         images: Its image ids.
         roles: The role of each of its groups.
-        bereft: Those of them that were joined with a patient who was erased since.
+        moved: Whether a film in common gave any of them a role that it would not have alone.
     """
 
     images: frozenset[str] = frozenset()
     roles: Mapping[str, Role] = field(default_factory=dict)
-    bereft: frozenset[str] = frozenset()
+    moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ def settle(
     for group, others in members.items():
         nearest = min((alone[other] for other in others), key=ROLES.index)
         joined[group] = sets.role(group) or nearest
-    # An erasure must not move anybody between what was fitted on and what is held out.
-    fixed = {group: known.roles[group] for group in known.bereft}
-    now = {group: joined.get(group, fixed.get(group, role)) for group, role in alone.items()}
+    now = {group: joined.get(group) or _alone(group, role, known) for group, role in alone.items()}
     gone = set(left_out)
     moved = [row for row in range(len(groups)) if row not in gone and now[groups[row]] != alone[groups[row]]]
     counts |= {
@@ -109,6 +107,16 @@ def settle(
         "torn_before": torn,
     }
     return Settled([now[group] for group in groups], left_out, pairs, counts)
+
+
+def _alone(group: str, role: Role, known: Known) -> Role:
+    """The role of a group that shares no film.
+
+    It keeps one nearer to fit that it once got by a film in common, although the patient it shared that with has been
+    erased since, or so many have the film by now that it joins nobody: the classifier may have seen it.
+    """
+    before = known.roles.get(group, role)
+    return before if known.moved and ROLES.index(before) < ROLES.index(role) else role
 
 
 def _without_crowds(groups: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], int]:

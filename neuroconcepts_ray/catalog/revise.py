@@ -85,7 +85,9 @@ def _among(images: pa.Table, live: list[int], now: pa.Table) -> pa.Table:
     alive = set(live)
     dead = [row for row in range(images.num_rows) if row not in alive]
     order = sorted(range(images.num_rows), key=[*live, *dead].__getitem__)
-    return _take(pa.concat_tables([now, _take(images, dead)]), order)
+    # A column of numbers, or of nothing, may hold words now; of a tombstone it holds nothing.
+    graves = _take(images, dead).cast(now.schema)
+    return _take(pa.concat_tables([now, graves]), order)
 
 
 def _take(table: pa.Table, rows: Sequence[int]) -> pa.Table:

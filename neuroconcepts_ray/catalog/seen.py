@@ -65,7 +65,9 @@ class Seen:
         self.chunks: dict[str, list[str]] = {}
         for key in sorted(phi.list(self.looks)):
             name = key.rpartition("/")[2].removesuffix(".parquet")
-            self.chunks[name] = from_parquet(phi.read(key), ["sha256"])["sha256"].to_pylist()
+            films = from_parquet(phi.read(key), ["sha256"])["sha256"].to_pylist()
+            if films:  # none are left of a night whose one patient was erased
+                self.chunks[name] = films
 
     @property
     def known(self) -> set[str]:
@@ -177,21 +179,21 @@ class Seen:
             found += [Twin(*row) for row in zip(*columns, strict=True)]
         return found, compared
 
-    def forget(self, films: set[str]) -> None:
-        """Remove the looks of films, and the twins that they have.
+    def keep(self, films: set[str]) -> None:
+        """Remove the looks of all films but these, and the twins that they have.
 
         Args:
             films: Their SHA-256.
         """
-        gone = pa.array(sorted(films), pa.string())
+        stay = pa.array(sorted(films), pa.string())
         for key in [key for folder in (self.looks, self.thumbs, self.twins) for key in self.phi.list(folder)]:
             table = from_parquet(self.phi.read(key))
-            hit = pc.is_in(table["sha256"], value_set=gone)
+            kept = pc.is_in(table["sha256"], value_set=stay)
             if "other" in table.column_names:
-                hit = pc.or_(hit, pc.is_in(table["other"], value_set=gone))
-            if pc.any(hit).as_py():
-                self.phi.write(key, to_parquet(table.filter(pc.invert(hit))))
-        self.chunks = {name: [film for film in known if film not in films] for name, known in self.chunks.items()}
+                kept = pc.and_(kept, pc.is_in(table["other"], value_set=stay))
+            if not pc.all(kept).as_py():
+                self.phi.write(key, to_parquet(table.filter(kept)))
+        self.chunks = {name: [film for film in known if film in films] for name, known in self.chunks.items()}
 
 
 def _read(tree: Tree, file: Entry, film: str) -> bytes:

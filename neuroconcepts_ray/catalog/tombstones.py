@@ -119,27 +119,6 @@ def bury(images: pa.Table, dead: Bool[np.ndarray, " m"], partition: int) -> pa.T
     return pa.table(columns, schema=images.schema)
 
 
-def part_twins(pairs: pa.Table, dead: Collection[str]) -> pa.Table:
-    """Pairs of images that show the same film, erased images taken out of them.
-
-    Of a pair that loses one of its two there remains that the other had one, for its patient keeps the role that they
-    shared: models were fitted by it. Neither who it was nor how it looked remains.
-
-    Args:
-        pairs: image_id, other, distance, likeness.
-        dead: Erased images.
-    """
-    gone = {*dead, ROLE}
-    kept: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in pairs.to_pylist():
-        alive = [one for one in (row["image_id"], row["other"]) if one not in gone]
-        if len(alive) == 1:
-            row = {"image_id": alive[0], "other": ROLE, "distance": None, "likeness": None}
-        if alive:
-            kept[row["image_id"], row["other"]] = row
-    return pa.Table.from_pylist(list(kept.values()), pairs.schema)
-
-
 def image_rows(catalog: Catalog, sources: Mapping[str, Source]) -> list[Row]:
     """What shards of a catalog's images are cut from: tombstones keep their places and have no source."""
     ids: Sequence[str] = catalog.image_ids.tolist()

@@ -82,10 +82,19 @@ def check_below(key: str) -> tuple[str, ...]:
     return parts
 
 
+def is_named(key: str) -> bool:
+    """Whether a file can be written down and read again by its key: its name is UTF-8, without backslash or detour."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\\" not in key and "\0" not in key and not {"", ".", ".."} & set(key.split("/"))
+
+
 def is_image(key: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> bool:
     """Whether a file's name says that it is an image (``._x.jpg`` of a Mac does not)."""
     name = key.rpartition("/")[2]
-    return not name.startswith(".") and name.lower().endswith(endings)
+    return not name.startswith(".") and name.lower().endswith(endings) and is_named(key)
 
 
 @lru_cache(maxsize=16)

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 
 from neuroconcepts_ray.activations.shards import image_shards
 from neuroconcepts_ray.activations.tables import activations_table
+from neuroconcepts_ray.catalog.archive import summary
 from neuroconcepts_ray.catalog.config import ROLES, SCALE
 from neuroconcepts_ray.catalog.sources import Source
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
-from neuroconcepts_ray.catalog.tombstones import ROLE, bury, live, part_twins
+from neuroconcepts_ray.catalog.tombstones import ROLE, bury, live
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.erasure.journal import Moved
 from neuroconcepts_ray.erasure.traces import Place, text_names
@@ -180,13 +181,11 @@ class Rewriting:
                 dead = pc.is_in(table["image_id"], self._dead).to_numpy()
                 buried += int(dead.sum())
                 table = bury(table, dead, int(part.name[len("images-") :].partition(".")[0]))
-            elif part.name.startswith("duplicates-"):
-                table = part_twins(table, self._names)
             else:
                 table = self._without(table)
             data = to_parquet(table.combine_chunks())
             parts.append(self.lake.put_part(plan, part.name, data, rows=table.num_rows, root=part.root))
-        facts = manifest.facts | self._counts(parts)
+        facts = manifest.facts | self._counts(parts, list(manifest.facts.get("columns", {})))
         facts |= {"archive": inputs["archive"]} if "archive" in facts else {}
         facts.setdefault(SCALE, manifest.part(SCALE_PART).sha256)
         left_out = dict(facts.get("left_out", {}))
@@ -205,11 +204,11 @@ class Rewriting:
                 drop |= np.array([any(value in self._names for value in row or ()) for row in column.to_pylist()])
         return table.filter(pa.array(~drop))
 
-    def _counts(self, parts: list[Part]) -> dict[str, Any]:
+    def _counts(self, parts: list[Part], columns: list[str]) -> dict[str, Any]:
         def read(prefix: str, columns: list[str]) -> pa.Table:
             return pa.concat_tables([self.lake.table(p, columns) for p in parts if p.name.startswith(prefix)])
 
-        images = live(read("images-", ["image_id", "study", "group", "role"]))
+        images = live(read("images-", ["image_id", "study", "group", "role", *columns]))
         reports = read("reports-", ["study"])
         roles = images["role"].to_pylist()
         studies = len(set(images["study"].to_pylist()))
@@ -220,6 +219,7 @@ class Rewriting:
             "roles": {role: roles.count(role) for role in ROLES},
             "reports": reports.num_rows,
             "studies_without_report": studies - reports.num_rows,
+            "columns": {name: summary(images[name].to_pylist()) for name in columns},
         }
 
     def _activations(self, manifest: Manifest, plan: Plan) -> Manifest | None:

@@ -13,7 +13,7 @@ from neuroconcepts_ray.erasure.victims import Victims
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Part, Receipt
 from neuroconcepts_ray.lake.store import SCRATCH
-from neuroconcepts_ray.lake.survey import PART, Survey
+from neuroconcepts_ray.lake.survey import PART, Survey, survey
 from neuroconcepts_ray.lake.table import from_parquet, to_parquet
 
 TRAINING = "training"
@@ -111,18 +111,27 @@ def clear_cache(cache: Path, parts: Collection[str]) -> None:
 def forget_files(lake: Lake, victims: Victims) -> None:
     """Take the victims' files out of the catalog's memory of file times, looks and twins.
 
-    At worst a file of somebody else is read once more.
+    Looks of films that neither a catalog nor the memory of files knows go as well: the victims may have had them, as
+    films that were left out, or were written over. At worst a file of somebody else is read once more.
     """
     keys, digests = set(victims.keys), set(victims.sha256)
     ids = [one for one in (*victims.patients, *victims.study_ids, *victims.image_ids) if one]
     names = list(lake.phi.list("catalog"))
-    for ref in sorted({name.split("/")[1] for name in names if name.startswith("catalog/catalog-")}):
-        Seen(lake.phi, ref).forget(digests)
+    kept = _catalogued(lake) - digests
     for name in names:
         if not name.endswith("-seen.parquet"):
             continue
         table = from_parquet(lake.phi.read(name))
-        rows = zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
-        drop = [key in keys or sha in digests or any(one in key for one in ids) for key, sha in rows]
-        if any(drop):
-            lake.phi.write(name, to_parquet(table.filter(pa.array([not one for one in drop], pa.bool_()))))
+        known = list(zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+        stays = [sha not in digests and key not in keys and not any(one in key for one in ids) for key, sha in known]
+        kept |= {sha for (_, sha), stay in zip(known, stays, strict=True) if stay}
+        if not all(stays):
+            lake.phi.write(name, to_parquet(table.filter(pa.array(stays, pa.bool_()))))
+    for ref in sorted({name.split("/")[1] for name in names if name.startswith("catalog/catalog-")}):
+        Seen(lake.phi, ref).keep(kept)
+
+
+def _catalogued(lake: Lake) -> set[str]:
+    """Digests of all images of the catalogs that a lake has now."""
+    catalogs = [one for one in survey(lake, receipts=False).manifests.values() if one.kind == "catalog"]
+    return {sha for one in catalogs for sha in lake.tables(one, "sources-", ["sha256"])["sha256"].to_pylist()}

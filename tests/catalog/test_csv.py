@@ -187,7 +187,7 @@ def test_values_that_do_not_fit_are_counted_and_never_quoted(root: Path, run: Ru
     refused({"Fold": "Jane"}, "column Fold.*1 of 24 rows")
     refused({"Path": "../Jane.png"}, "column Path.*1 of 24 rows")
     refused({"Path": ""}, "column Path.*1 of 24 rows")
-    refused({"MRN": ""}, "without a patient or a study.*1")
+    refused({"MRN": ""}, "without a patient, a study or an image_id.*1")
     refused({"MRN": "Jane"}, "studies belong to more than one patient")
     refused({"Text": "Jane"}, "1 studies.*one report a study")
     refused({"Path": rows[1]["Path"]}, "more than once")
@@ -255,3 +255,34 @@ def test_a_damaged_or_empty_table_is_refused_without_quoting_it(root: Path, run:
     table_file.unlink()
     with pytest.raises(ConfigError, match=r"no such file.*catalog\.csv\.file"):
         run(config(root))
+
+
+@pytest.mark.parametrize(("before", "after"), [(["", "", ""], ["", "", "F"]), (["1", "2", "2"], ["1", "2", "2b"])])
+def test_a_column_that_was_unknown_or_numbers_may_hold_words_later(
+    tmp_path: Path, run: Run, lake: Lake, before: list[str], after: list[str]
+) -> None:
+    def write(sites: list[str]) -> CatalogConfig:
+        rows = [{"Path": f"{at}.png", "MRN": f"p{at}", "Site": site} for at, site in enumerate(sites)]
+        for at in range(len(rows)):
+            put(tmp_path / f"{at}.png", film(at))
+        table(tmp_path / "films.csv", ("Path", "MRN", "Site"), rows)
+        mapping = {"file": "films.csv", "image": "Path", "patient": "MRN", "columns": {"site": "Site"}}
+        return validate(CatalogConfig, {"root": str(tmp_path), "adapter": "csv", "split": "hash", "csv": mapping})
+
+    first = run(write(before[:2]))
+    second = run(write(after))
+    assert second.inputs["parent"] == first.content
+    catalog = load_catalog(lake, second)
+    assert sorted(catalog.columns["site"].tolist()) == sorted(after)
+    assert run(write(after)) == second
+
+
+def test_blank_image_ids_are_refused(tmp_path: Path, run: Run) -> None:
+    rows = [{"Path": f"{at}.png", "Name": name} for at, name in enumerate(("a", ""))]
+    for at in range(2):
+        put(tmp_path / f"{at}.png", film(at))
+    table(tmp_path / "films.csv", ("Path", "Name"), rows)
+    mapping = {"file": "films.csv", "image": "Path", "image_id": "Name"}
+    fields = {"root": str(tmp_path), "adapter": "csv", "split": "hash", "csv": mapping}
+    with pytest.raises(InputError, match="image_id"):
+        run(validate(CatalogConfig, fields))

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -93,11 +94,13 @@ def test_every_file_is_a_row_or_counted_by_the_reason_why_not(tmp_path: Path, ru
         "a.xml": b"<a/>",
         "damaged": film[:132] + b"\xff" * 400,
         "cut": film[:300],
+        "folder\\unpacked.dcm": dicom("1.6"),
+        os.fsdecode(b"M\xfcller.dcm"): dicom("1.7"),
     }
     facts = run(config(write(tmp_path, files))).facts
     assert facts["left_out"] == {
         **{"junk": 2, "sidecar": 1, "twice": 1, "no_pixels_SR": 1, "no_pixels_PR": 1, "no_pixels": 2},
-        **{"modality": 0, "body_part": 0, "view": 0, "burned_in": 0},
+        **{"modality": 0, "body_part": 0, "view": 0, "burned_in": 0, "misnamed": 2},
     }
     assert facts["images"] + sum(facts["left_out"].values()) == len(files)
     assert (facts["images"], facts["counted"]["shared_uid"], facts["counted"]["unreadable_header"]) == (4, 1, 2)

@@ -184,3 +184,32 @@ def test_the_covid_sets_twins_are_found_and_no_other_patient_is_joined(shared_da
     catalog = load_catalog(lake, manifest)
     role = dict(zip(catalog.image_ids, catalog.roles, strict=True))
     assert all(role[a] == role[b] for a, b in zip(pairs["image_id"], pairs["other"], strict=True))
+
+
+def test_a_film_that_ever_more_patients_have_moves_nobody_who_was_catalogued(
+    mimic: Mimic, run: Run, lake: Lake
+) -> None:
+    def notice(first: int, last: int) -> None:
+        for at in range(first, last):
+            split = "train" if at == 0 else "test"
+            mimic.add(str(20000000 + at), str(51000000 + at), f"notice-{at}", split=split, data=copy(1))
+
+    notice(0, MOST_GROUPS - 4)
+    first = run(mimic.write().config())
+    before = load_catalog(lake, first)
+    assert role_of(lake, first, "notice-5") == role_of(lake, first, "notice-0")
+    notice(MOST_GROUPS - 4, MOST_GROUPS + 4)
+    second = run(mimic.write().config())
+    after = load_catalog(lake, second)
+    assert second.facts["near_duplicates"]["crowd_images"] == MOST_GROUPS + 4
+    assert second.inputs["parent"] == first.content
+    assert after.roles[: len(before)].tolist() == before.roles.tolist()
+    assert role_of(lake, second, f"notice-{MOST_GROUPS}") == "test"
+
+
+def test_who_shared_a_film_keeps_the_role_when_the_other_patient_is_gone() -> None:
+    known = Known(frozenset({"b"}), {"B": "fit"}, moved=True)
+    assert settle(["b"], ["B"], ["test"], [], known).roles == ["fit"]
+    assert settle(["b"], ["B"], ["test"], [], Known(known.images, known.roles)).roles == ["test"]
+    nearer = Known(frozenset({"b"}), {"B": "test"}, moved=True)
+    assert settle(["b"], ["B"], ["fit"], [], nearer).roles == ["fit"]

@@ -106,6 +106,10 @@ HOSTILE = {
     "a long header": member(
         b"{'descr': '<f8', 'fortran_order': False, 'shape': (), }" + b" " * 60000 + b"\n", bytes(8)
     ),
+    "a header that no parser ends": member(b"{'descr': ((((", bytes(8)),
+    "a header with a dent": member(b"  x\n y", bytes(8)),
+    "a header without hashes": member(b"{[]: 1}", bytes(8)),
+    "a header of Python 2": member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (2L,), }\n", bytes(8)),
     "code for a header": member(b"__import__('os').system('true')\n", bytes(8)),
     "empty": member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }\n"),
     "no npy": b"PK\x03\x04",

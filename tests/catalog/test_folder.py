@@ -1,5 +1,6 @@
 """A folder per class becomes one row an image, its name hashed."""
 
+import os
 import re
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_junk_is_skipped_and_counted(tree: Path, run: Run) -> None:
     facts = run(config(tree)).facts
     assert facts["images"] == 60
     assert facts["left_out"]["junk"] == 5
+
+
+@pytest.mark.parametrize("name", [b"M\xfcller.png", b"sick\\unpacked.png"], ids=["Latin-1", "backslash"])
+def test_a_name_by_which_no_file_can_be_read_again_is_counted_and_the_others_stay(
+    tree: Path, run: Run, name: bytes
+) -> None:
+    (tree / "Train" / "normal" / os.fsdecode(name)).write_bytes(film(999))
+    facts = run(config(tree)).facts
+    assert (facts["images"], facts["left_out"]["junk"]) == (60, 1)
 
 
 def test_only_the_listed_classes_are_kept(tree: Path, run: Run) -> None:

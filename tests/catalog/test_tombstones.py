@@ -5,8 +5,7 @@ import pyarrow as pa
 
 from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.tables import DUPLICATES
-from neuroconcepts_ray.catalog.tombstones import bury, leave_out, live, part_twins, token
+from neuroconcepts_ray.catalog.tombstones import bury, leave_out, live, token
 from neuroconcepts_ray.catalog.trees import Entry
 
 KEY = HashKey(bytes(range(32)))
@@ -82,19 +81,3 @@ def test_a_tombstone_has_the_types_of_its_table_and_nothing_of_the_image() -> No
         "label:Edema": None,
     }
     assert live(buried).equals(images.slice(0, 1))
-
-
-def test_of_a_pair_that_loses_one_there_remains_that_the_other_had_a_twin() -> None:
-    pairs = pa.table(
-        {
-            "image_id": ["a", "a", "b", "c", "d"],
-            "other": ["b", "c", "d", "d", "erased"],
-            "distance": [0, 1, 2, 3, None],
-            "likeness": [1.0, 0.99, 0.98, 0.97, None],
-        }
-    ).cast(DUPLICATES)
-    left = part_twins(pairs, {"a", "d"})
-    assert left.schema == DUPLICATES
-    unknown = {"distance": None, "likeness": None}
-    assert left.to_pylist() == [{"image_id": one, "other": "erased", **unknown} for one in ("b", "c")]
-    assert part_twins(pairs, {"x"}).equals(pairs)

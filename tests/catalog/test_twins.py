@@ -193,12 +193,13 @@ def test_twins_do_not_depend_on_when_their_films_came(tmp_path: Path) -> None:
     assert CHUNK > 15
 
 
-def test_what_is_forgotten_leaves_no_look_and_no_twin(tmp_path: Path) -> None:
+def test_what_is_not_kept_leaves_no_look_and_no_twin(tmp_path: Path) -> None:
     archive, phi = Archive(tmp_path), MemoryStore("memory://phi")
     a, b = archive.add(jpeg(chest(1))), archive.add(jpeg(chest(1), 60))
     archive.add(jpeg(chest(2)))
     assert len(archive.look(phi)) == 1
-    Seen(phi, "catalog-x").forget({b})
+    seen = Seen(phi, "catalog-x")
+    seen.keep(seen.known - {b})
     assert b not in Seen(phi, "catalog-x").known
     assert a in Seen(phi, "catalog-x").known
     assert Seen(phi, "catalog-x").compare() == []
@@ -212,3 +213,17 @@ def test_a_film_that_changed_since_it_was_hashed_is_not_looked_at(tmp_path: Path
     with pytest.raises(EnvironmentFault, match="changed") as caught:
         archive.look(MemoryStore("memory://phi"))
     assert digest not in caught.value.message
+
+
+def test_a_night_of_which_nothing_is_left_is_compared_with_no_more(tmp_path: Path) -> None:
+    archive, phi = Archive(tmp_path), MemoryStore("memory://phi")
+    archive.add(jpeg(chest(1)))
+    archive.look(phi)
+    gone = archive.add(jpeg(chest(2)))
+    archive.look(phi)
+    seen = Seen(phi, "catalog-x")
+    seen.keep(seen.known - {gone})
+    (tmp_path / f"{gone}.jpg").unlink()
+    archive.files.pop(gone)
+    archive.add(jpeg(chest(1), 60))
+    assert len(archive.look(phi)) == 1

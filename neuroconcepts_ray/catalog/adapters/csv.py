@@ -90,10 +90,11 @@ def scan(config: CatalogConfig, root: Tree, reports: Tree | None, key: HashKey) 
             rows.kept.append(row)
     kept = [paths[row] for row in rows.kept]
     studies, patients = rows.some("study") or kept, rows.some("patient")
-    blank = sum(not value for values in (studies, patients or []) for value in values)
+    ids = rows.some("image_id") or [key.hash("image", path) for path in kept]
+    blank = sum(not value for values in (studies, patients or [], ids) for value in values)
     if blank:
         raise InputError(
-            "rows without a patient or a study", value=blank, limit=0, where="catalog.csv",
+            "rows without a patient, a study or an image_id", value=blank, limit=0, where="catalog.csv",
             remedy="Fill those columns, or leave them out of the mapping",
         )  # fmt: skip
     archive = Archive(
@@ -101,7 +102,7 @@ def scan(config: CatalogConfig, root: Tree, reports: Tree | None, key: HashKey) 
         task="multilabel",
         left_out=left_out,
         raw=np.empty((len(kept), 0), np.int8),
-        image_ids=rows.some("image_id") or [key.hash("image", path) for path in kept],
+        image_ids=ids,
         files=[files[path] for path in kept],
         patients=patients or list(studies),
         study_ids=list(studies),

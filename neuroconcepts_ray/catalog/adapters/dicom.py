@@ -16,7 +16,7 @@ from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.headers import Header, read_headers
 from neuroconcepts_ray.catalog.keys import HashKey
 from neuroconcepts_ray.catalog.labels_file import join_labels
-from neuroconcepts_ray.catalog.trees import Entry, Tree
+from neuroconcepts_ray.catalog.trees import Entry, Tree, is_named
 from neuroconcepts_ray.errors import ConfigError
 
 KINDS = ("AU", "DOC", "ECG", "FID", "HD", "KO", "PLAN", "PR", "REG", "RTPLAN", "RTRECORD", "RTSTRUCT", "SR")
@@ -39,7 +39,8 @@ def scan(
 ) -> Archive:
     """Look at every file below the root once.
 
-    Files that are not DICOM are left out and counted as ``junk`` (``sidecar``: .json and .xml beside them); objects
+    Files whose names are not UTF-8 or hold a backslash are left out and counted as ``misnamed``, those that are not
+    DICOM as ``junk`` (``sidecar``: .json and .xml beside them); objects
     without pixels as ``no_pixels``, those of :data:`KINDS` as ``no_pixels_SR`` and so on; what the config does not
     want as ``modality``, ``body_part``, ``view`` and ``burned_in``; further copies of the same object as ``twice``.
     A file that is DICOM but whose header cannot be read stays in, a group and study of its own, for mining to
@@ -61,9 +62,11 @@ def scan(
         InputError: The labels' table is damaged or speaks of no image.
         EnvironmentFault: A file cannot be read.
     """
-    files = sorted(root.walk(), key=lambda file: file.key)
+    every = list(root.walk())
+    files = sorted((file for file in every if is_named(file.key)), key=lambda file: file.key)
     headers = read_headers(root, files)
     left_out = dict.fromkeys(("junk", "sidecar", "no_pixels", "modality", "body_part", "view", "burned_in"), 0)
+    left_out["misnamed"] = len(every) - len(files)
     found: Found = []
     for file, header in zip(files, headers, strict=True):
         reason = _unwanted(file, header, config)

@@ -67,7 +67,7 @@ def scan(
         name = entry.key.rpartition("/")[2]
         if name.startswith(_WHERE):
             continue
-        if not is_image(name):
+        if not is_image(entry.key):
             left_out["junk"] += 1
         elif files.setdefault(name.rpartition(".")[0], entry) is not entry:
             left_out["duplicate"] += 1
