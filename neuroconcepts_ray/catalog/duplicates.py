@@ -11,8 +11,7 @@ from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.config import ROLES, CatalogConfig
 from neuroconcepts_ray.catalog.joined import Known, Settled
 from neuroconcepts_ray.catalog.seen import Seen
-from neuroconcepts_ray.catalog.tables import DUPLICATES, load_duplicates
-from neuroconcepts_ray.catalog.tombstones import ROLE
+from neuroconcepts_ray.catalog.tables import DUPLICATES
 from neuroconcepts_ray.catalog.trees import Tree
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.lake.lake import Lake
