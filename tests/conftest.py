@@ -174,7 +174,7 @@ class Command:
             start_new_session=True,
         )
 
-    def __call__(self, *args: object, code: int = 0, timeout: float = 250, **env: str) -> "Result":
+    def __call__(self, *args: object, code: int = 0, timeout: float = 600, **env: str) -> "Result":
         process = self.start(*args, **env)
         try:
             out, err = process.communicate(timeout=timeout)

@@ -186,7 +186,7 @@ def test_jobs_submitted_to_a_head_give_the_same_digests(chain: Chain, cluster: C
     ray = str(Path(sys.executable).with_name("ray"))
     mine = [ray, "job", "submit", "--address", cluster.jobs, "--", "python", ROOT / "jobs" / "mine.py", "-c", copy.file]
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    done = subprocess.run(mine, env=env, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(mine, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     client = JobSubmissionClient(cluster.jobs)
     jobs = [ROOT / "jobs" / "run.py", *sorted((ROOT / "jobs").glob("*.py"))]

@@ -93,14 +93,13 @@ def test_the_blocks_of_readme_and_care_run_as_they_stand(newcomer: tuple[Path, d
         env=variables,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.timeout(600)
 def test_the_page_on_imports_runs_as_it_stands_from_the_original_to_an_explanation(
     archive: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -118,7 +117,7 @@ def test_the_page_on_imports_runs_as_it_stands_from_the_original_to_an_explanati
     for language, block in re.findall(r"```(bash|python)\n(.*?)```", page, re.DOTALL):
         command = ["bash", "-euo", "pipefail", "-c", block] if language == "bash" else [sys.executable, "-c", block]
         done = subprocess.run(
-            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=280, check=False
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         said += done.stdout

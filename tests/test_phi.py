@@ -198,7 +198,7 @@ def test_nothing_outside_phi_root_tells_who_a_patient_is(
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
     assert killed
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     said.add("mine with killed workers", out + err)
 
     client = JobSubmissionClient(cluster.jobs)
