@@ -85,7 +85,7 @@ def _opened(name: str, data: bytes) -> bytes:
     if data.endswith(b"PAR1"):
         table = pq.read_table(io.BytesIO(data))
         plain = [field.name for field in table.schema if "fixed_shape" not in str(field.type)]
-        text += json.dumps(table.select(plain).to_pylist(), ensure_ascii=False).encode()
+        text += json.dumps(table.select(plain).to_pylist(), ensure_ascii=False, default=bytes.hex).encode()
     return text
 
 
