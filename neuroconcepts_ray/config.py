@@ -1,6 +1,7 @@
 """The strict base model, YAML files, and ``--set a.b=v``; each room defines its own config with it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -26,6 +27,10 @@ PATH = Marker(path=True)
 
 PathStr = Annotated[str, PATH]
 """A path or URI; never part of a recipe."""
+
+
+_HALF_URI = re.compile(r"(s3|file|https?|gs|abfs|sftp|ftp):", re.IGNORECASE)
+"""What would otherwise become a folder of that name, and a lake that nobody finds."""
 
 
 class StrictModel(BaseModel):
@@ -65,6 +70,8 @@ def _resolve_paths(raw: dict[str, Any], model: type[BaseModel], base: Path) -> d
         value = raw.get(name)
         marker = _marker(field)
         if marker is not None and marker.path and isinstance(value, str) and "://" not in value:
+            if _HALF_URI.match(value):
+                raise ConfigError("a URI has two slashes after its scheme", value=value.partition(":")[0], where=name)
             try:
                 resolved[name] = str(base / Path(value).expanduser())
             except RuntimeError as error:

@@ -54,6 +54,7 @@ def test_relative_paths_belong_to_the_file_and_those_of_set_to_the_shell(
         ("inner: {k: 64}", "root: Field required"),
         ("root: [", "not YAML"),
         ("- 1", "must hold a mapping"),
+        ("root: s3:/bucket/lake", r"two slashes.*got s3\).*at root"),
     ],
 )
 def test_a_wrong_file_is_one_message_with_the_key(tmp_path: Path, text: str, says: str) -> None:

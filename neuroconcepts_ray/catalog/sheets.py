@@ -110,7 +110,7 @@ def column(sheet: pa.Table, name: str, field: str) -> list[str]:
 
 def headings(sheet: pa.Table) -> str:
     """The columns of a table for a message; what is no name of one may be a patient's, in a table without a header."""
-    names = [name for name in sheet.column_names if re.fullmatch(r"[^\d\s][^\n]{0,30}", name)]
+    names = [name for name in sheet.column_names if re.fullmatch(r"[^\d\s^,][^\n^,]{0,30}", name)]
     shown = [name for name in names if not re.search(r"\d{4}", name)]
     hidden = len(sheet.column_names) - len(shown)
     return ", ".join([*shown, *([f"{hidden} that are no names"] if hidden else [])])

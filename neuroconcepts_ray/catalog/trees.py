@@ -112,7 +112,8 @@ def open_tree(uri: str, field: str = "catalog.root") -> Tree:
     local = not sep or scheme == "file"
     tree: Tree = LocalTree(Path(rest if sep else uri), field) if local else RemoteTree(uri, field)
     if not tree.is_dir(""):
-        raise ConfigError("the folder does not exist", value=uri, where=field, remedy=f"Set {field} to an archive")
+        shown = uri if local else f"{scheme}://…"
+        raise ConfigError("the folder does not exist", value=shown, where=field, remedy=f"Set {field} to an archive")
     return tree
 
 

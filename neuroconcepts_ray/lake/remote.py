@@ -75,14 +75,18 @@ def parse(uri: str) -> Remote:
         return Remote("file", str(Path(rest).absolute()))
     if scheme == "s3":
         return _parse_s3(rest)
-    if _has_password(uri):
-        raise ConfigError("a URI holds a password", value=f"{scheme}://…", remedy=_NO_SECRETS)
+    if any(map(_has_secret, uri.split("::"))):
+        raise ConfigError("a URI holds a password or signature", value=f"{scheme}://…", remedy=_NO_SECRETS)
     return Remote(scheme, uri)
 
 
-def _has_password(url: str) -> bool:
+def _has_secret(url: str) -> bool:
+    """Whether a URL, or a link of a chain such as ``simplecache::https://…``, holds a password or a signature."""
     try:
-        return urlsplit(url).password is not None
+        parts = urlsplit(url)
+        return parts.password is not None or any(
+            _SECRET.search(item.partition("=")[0].replace("-", "_")) for item in parts.query.split("&")
+        )
     except ValueError:
         return False
 

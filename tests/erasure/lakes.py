@@ -85,7 +85,6 @@ def _opened(name: str, data: bytes) -> bytes:
     if data.endswith(b"PAR1"):
         table = pq.read_table(io.BytesIO(data))
         plain = [field.name for field in table.schema if "fixed_shape" not in str(field.type)]
-        # Looks and thumbnails are bytes, which are searched as they stand in the file.
         text += json.dumps(table.select(plain).to_pylist(), ensure_ascii=False, default=bytes.hex).encode()
     return text
 
