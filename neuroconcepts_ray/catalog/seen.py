@@ -18,7 +18,7 @@ from jaxtyping import UInt8, UInt64
 from neuroconcepts_ray.catalog import twins
 from neuroconcepts_ray.catalog.looks import BITS, SIDE, Look, look, words
 from neuroconcepts_ray.catalog.trees import Entry, Tree
-from neuroconcepts_ray.errors import EnvironmentFault
+from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.recipe import digest, sha256
 from neuroconcepts_ray.lake.store import Store
 from neuroconcepts_ray.lake.table import from_parquet, to_parquet
@@ -65,9 +65,17 @@ class Seen:
         self.chunks: dict[str, list[str]] = {}
         for key in sorted(phi.list(self.looks)):
             name = key.rpartition("/")[2].removesuffix(".parquet")
-            films = from_parquet(phi.read(key), ["sha256"])["sha256"].to_pylist()
+            films = self._table(key, ["sha256"])["sha256"].to_pylist()
             if films:  # none are left of a night whose one patient was erased
                 self.chunks[name] = films
+
+    def _table(self, key: str, columns: list[str] | None = None) -> pa.Table:
+        data = self.phi.read(key)
+        try:
+            return from_parquet(data, columns)
+        except (pa.ArrowException, OSError):
+            remedy = f"Remove {self.looks.rpartition('/')[0]} below phi_root; all films are looked at once more"
+            raise InputError("the memory of looks is damaged", where=key, remedy=remedy) from None
 
     @property
     def known(self) -> set[str]:
@@ -107,7 +115,7 @@ class Seen:
         self.chunks[name] = films
 
     def _rows(self, folder: str, chunk: str, column: str) -> UInt8[np.ndarray, "n w"]:
-        values = from_parquet(self.phi.read(f"{folder}/{chunk}.parquet"), [column])[column]
+        values = self._table(f"{folder}/{chunk}.parquet", [column])[column]
         return np.frombuffer(b"".join(values.to_pylist()), np.uint8).reshape(len(values), -1)
 
     def compare(self) -> list[Twin]:
@@ -171,7 +179,7 @@ class Seen:
         found: list[Twin] = []
         compared: set[frozenset[str]] = set()
         for key in self.phi.list(self.twins):
-            table = from_parquet(self.phi.read(key))
+            table = self._table(key)
             told = table.schema.metadata
             chunk = told[b"chunk"].decode()
             compared |= {frozenset((chunk, other)) for other in json.loads(told[b"others"])}

@@ -84,11 +84,8 @@ def check_below(key: str) -> tuple[str, ...]:
 
 def is_named(key: str) -> bool:
     """Whether a file can be written down and read again by its key: its name is UTF-8, without backslash or detour."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\\" not in key and "\0" not in key and not {"", ".", ".."} & set(key.split("/"))
+    strange = "\\" in key or "\0" in key or {"", ".", ".."} & set(key.split("/"))
+    return not strange and key.encode(errors="ignore").decode() == key
 
 
 def is_image(key: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> bool:
@@ -112,8 +109,8 @@ def open_tree(uri: str, field: str = "catalog.root") -> Tree:
     local = not sep or scheme == "file"
     tree: Tree = LocalTree(Path(rest if sep else uri), field) if local else RemoteTree(uri, field)
     if not tree.is_dir(""):
-        shown = uri if local else f"{scheme}://…"
-        raise ConfigError("the folder does not exist", value=shown, where=field, remedy=f"Set {field} to an archive")
+        value = uri if local else f"{scheme}://…"
+        raise ConfigError("the folder does not exist", value=value, where=field, remedy=f"Set {field} to an archive")
     return tree
 
 
@@ -300,6 +297,5 @@ def unreadable(error: OSError, field: str) -> EnvironmentFault:
 
 
 def _gone(field: str) -> EnvironmentFault:
-    return EnvironmentFault(
-        "the archive's folder is gone", where=field, remedy="Mount it and run the same command again"
-    )
+    remedy = "Mount it and run the same command again"
+    return EnvironmentFault("the archive's folder is gone", where=field, remedy=remedy)

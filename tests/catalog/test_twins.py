@@ -13,7 +13,7 @@ from neuroconcepts_ray.catalog import twins
 from neuroconcepts_ray.catalog.looks import Look, details, likeness, look, words
 from neuroconcepts_ray.catalog.seen import CHUNK, Seen, Twin
 from neuroconcepts_ray.catalog.trees import Entry, open_tree
-from neuroconcepts_ray.errors import EnvironmentFault
+from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.recipe import sha256
 from neuroconcepts_ray.lake.store import MemoryStore
 
@@ -226,4 +226,19 @@ def test_a_night_of_which_nothing_is_left_is_compared_with_no_more(tmp_path: Pat
     (tmp_path / f"{gone}.jpg").unlink()
     archive.files.pop(gone)
     archive.add(jpeg(chest(1), 60))
+    assert len(archive.look(phi)) == 1
+
+
+@pytest.mark.parametrize("folder", ["looks", "thumbs", "twins"])
+def test_a_damaged_memory_is_named_with_what_to_remove_and_then_made_anew(tmp_path: Path, folder: str) -> None:
+    archive, phi = Archive(tmp_path), MemoryStore("memory://phi")
+    archive.add(jpeg(chest(1)))
+    archive.look(phi)
+    (key,) = phi.list(f"catalog/catalog-x/{folder}")
+    phi.write(key, phi.read(key)[:-20])
+    archive.add(jpeg(chest(1), 60))
+    with pytest.raises(InputError, match=r"damaged.*Remove catalog/catalog-x below phi_root") as caught:
+        archive.look(phi)
+    assert caught.value.where == key
+    phi.delete_tree("catalog/catalog-x")
     assert len(archive.look(phi)) == 1
