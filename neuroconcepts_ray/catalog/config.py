@@ -52,7 +52,8 @@ class CatalogConfig(StrictModel):
     """Folder of the archive."""
     adapter: str = "mimic-cxr-jpg"
     """Layout of the archive; `docs/archives.md` tells each. mimic-cxr-jpg: the 2.x tree with its csv.gz tables.
-    folder: [SPLIT/]CLASS/ID.ext. ham10000, r2gen, fairvlmed: as published. csv: any table that names image files."""
+    folder: [SPLIT/]CLASS/ID.ext. ham10000, r2gen, fairvlmed, ddsm, cbis-ddsm: as published. dicom: a folder of
+    DICOM files. csv: any table that names image files."""
     name: Annotated[str | None, POLICY] = None
     """Name of the ref ``catalog-<name>`` that points to the newest catalog; the adapter's name if absent."""
     reports: Annotated[str | None, PATH] = None
@@ -67,10 +68,10 @@ class CatalogConfig(StrictModel):
     labeller: Literal["chexpert", "negbio"] = "chexpert"
     """mimic-cxr-jpg: which of the two label tables is read."""
     uncertain: Literal["mask", "zeros", "ones"] = "mask"
-    """What a label of -1 counts as: left out of loss and scores, absent, or present."""
+    """What a label of -1 counts as. mask: left out of loss and scores. zeros: absent. ones: present."""
     blank: Literal["zero", "mask"] = "zero"
-    """What a label that the report does not mention counts as. Studies that the label table lacks altogether were
-    never read by the labeller: they are always masked, and counted."""
+    """What a label that the report does not mention counts as. zero: absent. mask: left out. Studies that the label
+    table lacks altogether were never read by the labeller: they are always masked, and counted."""
     positive: str | None = None
     """folder, ham10000, csv: of exactly two classes the one that counts as present, which makes the task binary with
     this one label; without it, two classes are a multi-class task of two."""

@@ -24,7 +24,12 @@ Set = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and touch nothing.")]
 NewOnly = Annotated[
-    bool, typer.Option("--new-only", help="Keep classifier and SAE as they are; pass new images through them.")
+    bool,
+    typer.Option(
+        "--new-only",
+        help="Keep classifier and SAE as they are and pass new images through them; where nothing is made: ask the "
+        "state that run --new-only made.",
+    ),
 ]
 Top = Annotated[int, typer.Option(help="How many films.", min=1)]
 View = Annotated[str | None, typer.Option(help="Only films of this view, such as PA.")]

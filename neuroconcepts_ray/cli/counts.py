@@ -80,7 +80,7 @@ def render(facts: Mapping[str, Any]) -> Group:
         split = facts["split_file"]
         rows += [(f"ids of the split file ({split['by']})", split["ids"])]
         rows += [("of these not in the archive", split["not_in_archive"])]
-    pieces: list[Table | Text] = [_table("", ("count", "images"), rows)]
+    pieces: list[Table | Text] = [_table("", ("what", "count"), rows)]
     if facts["labels"]:
         headings = ("label", *LABEL_KINDS)
         pieces.append(_table("Labels, as the archive has them", headings, _labels(facts["label_counts"])))
