@@ -157,7 +157,8 @@ def validate(model: type[Model], raw: Mapping[str, Any]) -> Model:
         for item in error.errors(include_url=False):
             key = ".".join(str(part) for part in item["loc"])
             got = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r})"
-            lines.append(f"{key}: {item['msg']}{got}")
+            told = "there is no such key" if item["type"] == "extra_forbidden" else item["msg"]
+            lines.append(f"{key}: {told}{got}")
         more = f" (+{len(lines) - 5} more)" if len(lines) > 5 else ""
         raise ConfigError(
             "; ".join(lines[:5]) + more, remedy="`neuroconcepts config` lists every key with its meaning"

@@ -246,7 +246,7 @@ def test_reports_and_patients_stay_out_of_the_lake(chain: Chain) -> None:
 
 
 ERRORS = [
-    (("run", "--set", "sae.kk=64"), 2, r"sae.kk: Extra inputs are not permitted \(got 64\)"),
+    (("run", "--set", "sae.kk=64"), 2, r"sae.kk: there is no such key \(got 64\)"),
     (("run", "--set", "sae.k=many"), 2, r"sae.k: Input should be a valid integer"),
     (("run", "--set", "catalog.root=/nowhere/at/all"), 2, r"catalog.root"),
     (("train", "--set", "classifier.backbone=resnet19"), 2, r"resnet19.*resnet18"),

@@ -64,7 +64,7 @@ def render(facts: Mapping[str, Any]) -> Group:
         facts: The facts of a catalog's manifest.
     """
     by = facts["grouped_by"]
-    counts = {"images": "images", "studies": "studies", "groups": f"groups (each a {by})", "reports": "reports"}
+    counts = {"images": "images", "studies": "studies", "groups": f"groups (by {by})", "reports": "reports"}
     rows: list[tuple[str, Any]] = [(shown, facts[name]) for name, shown in counts.items()]
     rows += [(f"role {role}", count) for role, count in facts["roles"].items()]
     rows += [(f"left out: {reason}", count) for reason, count in facts["left_out"].items() if count]

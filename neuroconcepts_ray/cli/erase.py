@@ -110,7 +110,8 @@ def _tell(outcome: Outcome | None, did: str, as_json: bool) -> None:
     anew = ", ".join(f"{count} {kind}" for kind, count in outcome.given_up.items()) or "none"
     say(f"{did}: patients {outcome.patients}, images {outcome.images}, reports {outcome.reports}.")
     say(f"Artifacts without their rows: {kinds}. Artifacts that are made anew: {anew}.")
-    say(f"Deleted: {outcome.objects} files, {outcome.bytes / 1e6:.2f} MB.")
+    deleted = "Would be deleted" if did.startswith("Would") else "Deleted"
+    say(f"{deleted}: {outcome.objects} files, {outcome.bytes / 1e6:.2f} MB.")
     if {"classifier", "sae"} & outcome.rewritten.keys():
         say("Classifier and SAE keep their weights, which may have learned from these images; to fit both anew without")
         say("them: neuroconcepts run -c pipeline.yaml --set classifier.seed=1 --set sae.seed=1")

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.pipeline import Outcome, Pipeline, PipelineConfig
@@ -84,5 +85,5 @@ def config() -> None:
     for heading in ("key", "default", "meaning"):
         view.add_column(heading, overflow="fold", no_wrap=heading == "key")
     for row in fields(PipelineConfig):
-        view.add_row(*row)
+        view.add_row(*map(Text, row))  # brackets are no markup
     Console().print(view)

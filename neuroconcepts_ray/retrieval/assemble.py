@@ -134,6 +134,7 @@ class Explainer:
             image_id=image_id,
             view=str(self.catalog.views[at]),
             role=str(self.catalog.roles[at]),
+            group=str(self.catalog.groups[at]),
             task=self.task,
             labels=self.labels,
             logits=logits,

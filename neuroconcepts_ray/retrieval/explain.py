@@ -49,6 +49,7 @@ class Explanation:
         image_id: The image.
         view: Its view.
         role: Its role.
+        group: Keyed hash of its patient, as `erase` takes it.
         task: ``multilabel``, ``multiclass`` or ``binary``.
         labels: The labels of the classifier.
         logits: The stored logits.
@@ -72,6 +73,7 @@ class Explanation:
     image_id: str
     view: str
     role: str
+    group: str
     task: str
     labels: tuple[str, ...]
     logits: tuple[float, ...]
@@ -162,6 +164,7 @@ def explain(
     image_id: str,
     view: str,
     role: str,
+    group: str,
     task: str,
     labels: Sequence[str],
     logits: Float[np.ndarray, " l"],
@@ -185,6 +188,7 @@ def explain(
         image_id: The image.
         view: Its view.
         role: Its role.
+        group: Keyed hash of its patient.
         task: The classifier's task.
         labels: Its labels.
         logits: The stored logits of the image.
@@ -211,6 +215,7 @@ def explain(
         image_id=image_id,
         view=view,
         role=role,
+        group=group,
         task=task,
         labels=tuple(labels),
         logits=tuple(float(value) for value in logits),

@@ -34,7 +34,7 @@ def render_hits(hits: Sequence[Hit], title: str, score: str = "cosine") -> Table
     """
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
-    table.add_column("image", overflow="fold")
+    table.add_column("image", no_wrap=True)  # it is copied into the next question
     table.add_column("view")
     table.add_column(score, justify="right")
     table.add_column("shared concepts (share of the score)")
@@ -78,7 +78,8 @@ def _sum(explanation: Explanation) -> Table:
 
 def render(explanation: Explanation) -> Group:
     """An explanation as tables and panels of rich; shows the report's text."""
-    head = f"{explanation.image_id}  view {explanation.view or 'unknown'}, role {explanation.role}"
+    view, role, group = explanation.view or "unknown", explanation.role, explanation.group
+    head = f"{explanation.image_id}  view {view}, role {role}, group {group}"
     parts: list[RenderableType] = [Text(head, style="bold"), _prediction(explanation), _sum(explanation)]
     report = explanation.report.strip() if explanation.report else "The archive has no report of this study."
     parts.append(Panel(Text(report), title="Report", title_align="left"))

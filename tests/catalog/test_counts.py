@@ -39,7 +39,7 @@ def test_every_published_count_of_ham10000_stands_beside_ours(tmp_path: Path, ru
     assert found["label nv"] == (sum(row["dx"] == "nv" for row in rows), 6_705)
     assert sum(published for name, (_, published) in found.items() if name.startswith("label ")) == 10_015
     page = shown(facts)
-    for part in ("groups (each a lesion)", "0.54 % of the published", "30 to 68", "male", "No patients are known"):
+    for part in ("groups (by lesion)", "0.54 % of the published", "30 to 68", "male", "No patients are known"):
         assert part in page
 
 

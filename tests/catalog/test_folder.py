@@ -115,3 +115,9 @@ def test_names_do_not_leave_phi_root(tree: Path, run: Run, lake: Lake) -> None:
 def test_an_empty_folder_has_nothing_to_catalogue(tmp_path: Path, run: Run) -> None:
     with pytest.raises(InputError, match="no image is left"):
         run(config(tmp_path))
+
+
+def test_films_without_a_class_are_told_how_classes_lie(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "a.png").write_bytes(film(1))
+    with pytest.raises(InputError, match=r"1 films; allowed: \[SPLIT/\]CLASS/ID\.ext"):
+        run(config(tmp_path))

@@ -13,6 +13,7 @@ from neuroconcepts_ray.catalog.archive import Archive, choose_labels, no_view_is
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
 from neuroconcepts_ray.catalog.trees import Entry, Tree, is_image
+from neuroconcepts_ray.errors import InputError
 
 SPLITS = {
     "train": "train",
@@ -44,15 +45,27 @@ def scan(
 
     Raises:
         ConfigError: ``positive`` or ``labels`` do not fit the classes.
+        InputError: No film lies in a class.
     """
     left_out = {"junk": 0, "class": 0, "view": 0}
     rows: list[tuple[Entry, str, str]] = []
+    outside = 0
     for entry in root.walk():
-        place = _place(entry.key) if is_image(entry.key) else None
+        film = is_image(entry.key)
+        place = _place(entry.key) if film else None
         if place is None:
             left_out["junk"] += 1
+            outside += film
         else:
             rows.append((entry, *place))
+    if not rows and outside:
+        raise InputError(
+            "films lie in the folder, but none in a class",
+            value=f"{outside} films",
+            limit="[SPLIT/]CLASS/ID.ext",
+            where="catalog.root",
+            remedy="Make a folder for each class, or name the files in a table and set `catalog.adapter: csv`",
+        )
     classes = choose_labels(config.labels, sorted({row[2] for row in rows}))
     if no_view_is_wanted(config):
         left_out["view"], rows = len(rows), []
