@@ -157,6 +157,7 @@ def main() -> None:
     options.add_argument("--patients", type=int, default=120)
     options.add_argument("--width", type=int, default=512, help="of a phantom film")
     options.add_argument("--epochs", type=int, default=8)
+    options.add_argument("--only", choices=("phantom", "real"), help="one of the two archives")
     options.add_argument("--folder", type=Path, help="where artifacts stay; otherwise they are thrown away")
     asked = options.parse_args()
     prepare_environment()
@@ -170,6 +171,8 @@ def main() -> None:
             archives["real films, 384 to 512 pixels"] = (SHARED / "mimic_cxr_jpg", REAL_LABELS, 96)
         results = {}
         for number, (name, (root, labels, size)) in enumerate(archives.items()):
+            if asked.only and not name.startswith(asked.only):
+                continue
             results[name] = compare(folder / f"chain-{number}", root, labels, size, asked.epochs)
             show(name, results[name])
             OUT.mkdir(exist_ok=True)
