@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from neuroconcepts_ray.catalog.trees import Entry, Tree
+from neuroconcepts_ray.catalog.trees import Entry, Tree, unreadable_file
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.recipe import sha256
 from neuroconcepts_ray.lake.store import Store
@@ -67,11 +67,7 @@ def _digest(tree: Tree, file: Entry, where: str) -> str:
     except EnvironmentFault:
         raise
     except OSError as error:
-        raise EnvironmentFault(
-            f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
-            where=where,
-            remedy="Mend its permissions or the disk, and run the same command again",
-        ) from None
+        raise unreadable_file(error, where) from None
     if size != file.size:
         raise EnvironmentFault(
             "a file of the archive changed while it was catalogued",

@@ -9,7 +9,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
 from neuroconcepts_ray.catalog.digests import TASK, THREADS
-from neuroconcepts_ray.catalog.trees import Entry, Tree
+from neuroconcepts_ray.catalog.trees import Entry, Tree, unreadable_file
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.imaging.bounds import MAX_BYTES
@@ -91,11 +91,7 @@ def _look(tree: Tree, file: Entry) -> Header | None:
     except EnvironmentFault:
         raise
     except OSError as error:
-        raise EnvironmentFault(
-            f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
-            where="catalog.root",
-            remedy="Mend its permissions or the disk, and run the same command again",
-        ) from None
+        raise unreadable_file(error, "catalog.root") from None
     if not is_dicom(head.data):
         return UNREADABLE if looks_bare(head.data) else None
     if head.found is not None:

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from neuroconcepts_ray.imaging.bounds import MAX_PIXELS
 from neuroconcepts_ray.imaging.decode import decode
 
 BITS = 256
@@ -16,9 +17,6 @@ BITS = 256
 
 SIDE = 64
 """Of the thumbnail, in pixels; also the size that the hash is computed from."""
-
-MAX_JPEG_PIXELS = 1 << 26
-"""Largest JPEG that is looked at, as large as what the classifier is given."""
 
 FLAT = 4.0
 """Standard deviation of the thumbnail, in grey levels of 255, below which there is nothing to recognise."""
@@ -72,7 +70,7 @@ def _grey(data: bytes) -> Image.Image:
     if not data.startswith(b"\xff\xd8"):
         return Image.fromarray(np.ascontiguousarray(decode(data))).convert("L")
     image = JpegImageFile(io.BytesIO(data))
-    if image.width * image.height > MAX_JPEG_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise ValueError("too many pixels")
     image.draft("L", (2 * SIDE, 2 * SIDE))
     return ImageOps.exif_transpose(image).convert("L")

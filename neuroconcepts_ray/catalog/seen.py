@@ -17,7 +17,7 @@ from jaxtyping import UInt8, UInt64
 
 from neuroconcepts_ray.catalog import twins
 from neuroconcepts_ray.catalog.looks import BITS, SIDE, Look, look, words
-from neuroconcepts_ray.catalog.trees import Entry, Tree
+from neuroconcepts_ray.catalog.trees import Entry, Tree, unreadable_file
 from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.recipe import digest, sha256
 from neuroconcepts_ray.lake.store import Store
@@ -210,11 +210,7 @@ def _read(tree: Tree, file: Entry, film: str) -> bytes:
     except EnvironmentFault:
         raise
     except OSError as error:
-        raise EnvironmentFault(
-            f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
-            where="catalog.root",
-            remedy="Mend its permissions or the disk, and run the same command again",
-        ) from None
+        raise unreadable_file(error, "catalog.root") from None
     if sha256(data) != film:
         raise EnvironmentFault(
             "a file of the archive changed while it was catalogued",

@@ -296,6 +296,15 @@ def unreadable(error: OSError, field: str) -> EnvironmentFault:
     )
 
 
+def unreadable_file(error: OSError, field: str) -> EnvironmentFault:
+    """A file of an archive cannot be read."""
+    return EnvironmentFault(
+        f"a file of the archive cannot be read: {error.strerror or type(error).__name__}",
+        where=field,
+        remedy="Mend its permissions or the disk, and run the same command again",
+    )
+
+
 def _gone(field: str) -> EnvironmentFault:
     remedy = "Mount it and run the same command again"
     return EnvironmentFault("the archive's folder is gone", where=field, remedy=remedy)

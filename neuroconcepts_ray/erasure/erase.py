@@ -75,15 +75,7 @@ def preview(lake: Lake, victims: Victims) -> Outcome:
     kept = {place: part for place, part in (kept | shards).items() if place not in rewriting.naming}
     moved = Moved(manifests={address(one): "" for one in affected})
     goes = sweep.doomed(seen, moved, rewriting.naming, victims, kept)
-    return Outcome(
-        patients=len(victims.patients or victims.groups),
-        images=len(victims.image_ids),
-        reports=victims.reports,
-        rewritten={kind: count for kind, count in kinds.items() if kind in ORDER},
-        given_up={kind: count for kind, count in kinds.items() if kind not in ORDER},
-        objects=len(goes.places),
-        bytes=goes.bytes,
-    )
+    return _outcome(victims, kinds, goes)
 
 
 def rewrite(lake: Lake, seen: Survey, victims: Victims, moved: Moved, cache: Path) -> Rewriting:
@@ -132,6 +124,10 @@ def erase(lake: Lake, name: str, victims: Victims, cache: Path) -> Outcome:
     sweep.delete(lake, goes)
     sweep.forget_files(lake, victims)
     kinds = Counter(key.partition("/")[0] for key in moved.manifests)
+    return _outcome(victims, kinds, goes)
+
+
+def _outcome(victims: Victims, kinds: Counter[str], goes: sweep.Doomed) -> Outcome:
     return Outcome(
         patients=len(victims.patients or victims.groups),
         images=len(victims.image_ids),
