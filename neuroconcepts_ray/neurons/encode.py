@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from neuroconcepts_ray.neurons.normalisation import Normalisation
+from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.model import SAE
 
 
@@ -33,13 +34,15 @@ def encode_latents(sae: SAE, x: Float[np.ndarray, "m d"], batch_size: int) -> cs
         x: Activations.
         batch_size: Images at once.
     """
-    values = np.empty((len(x), sae.k), dtype=np.float32)
-    neurons = np.empty((len(x), sae.k), dtype=np.int64)
+    found = []
     for start in range(0, len(x), batch_size):
-        block = torch.tensor(x[start : start + batch_size]).to(sae.b_dec)
-        some, which = sae.encode(block)
-        values[start : start + len(some)], neurons[start : start + len(some)] = some.cpu(), which.cpu()
-    return rows_to_csr(values, neurons, sae.n)
+        pre = sae.pre(torch.tensor(x[start : start + batch_size]).to(sae.b_dec))
+        if isinstance(sae.activation, TopK):
+            values, neurons = sae.activation.sparse(pre)
+            found.append(rows_to_csr(values.cpu().numpy(), neurons.cpu().numpy(), sae.n))
+        else:
+            found.append(csr_array(sae.activation.dense(pre).cpu().numpy()))
+    return csr_array(vstack(found, format="csr")) if found else csr_array((0, sae.n), dtype=np.float32)
 
 
 def encode_units(normalisation: Normalisation, x: Float[np.ndarray, "m d"], top: int) -> csr_array:

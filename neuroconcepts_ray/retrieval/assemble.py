@@ -18,8 +18,8 @@ from neuroconcepts_ray.neurons.tables import load_normalisation
 from neuroconcepts_ray.retrieval.explain import Explanation, choose_label, explain
 from neuroconcepts_ray.retrieval.query import TOP
 from neuroconcepts_ray.retrieval.search import SearchService
+from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.model import SAE, load_sae
-from neuroconcepts_ray.sae.topk import TopK
 
 HEAD_TAP = "pre_logits"
 """The tap that the head takes: only a space over it takes logits apart exactly."""

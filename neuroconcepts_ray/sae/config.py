@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from neuroconcepts_ray.activations.config import native_dtype
 from neuroconcepts_ray.config import POLICY, StrictModel, recipe_fields
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised whenever the same config and inputs would give other weights."""
 
 FIT_ROLES = ("fit", "probe")
@@ -27,6 +28,9 @@ class SAEConfig(StrictModel):
     """Which activations it reads; `explain` takes logits apart only through `pre_logits`."""
     variant: Literal["topk"] = "topk"
     """Which member of the family."""
+    inputs: Literal["standard", "raw"] = "standard"
+    """standard: centred, and scaled to unit variance over all dimensions, which is folded back into the saved weights.
+    raw: as they come."""
     expansion: int = Field(2, ge=1)
     """Latents per dimension of the activations. On a few thousand images 2 holds out better than 4; raise it with the
     archive."""
@@ -52,17 +56,28 @@ class SAEConfig(StrictModel):
     """Steps over which the learning rate rises linearly."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """The learning rate after the warm-up: falling to zero as half a cosine, or constant."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of an exponential moving average of the weights, which then is the SAE; none keeps the last weights."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16: chooses which latents fire from a product in bfloat16 and computes their values in float32. auto:
+    bfloat16 where the planning machine computes in it natively, else float32. The weights are float32 always."""
     seed: int = Field(0, ge=0)
-    """Seed of initial weights and of the order of images."""
-    workers: int = Field(1, ge=1, le=1)
-    """World size: part of the recipe, for sums over workers round differently. One, for now."""
+    """Seed of the initial weights."""
+    data_seed: int = Field(0, ge=0)
+    """Seed of the order of images; the members of a sweep share it, and with it one stream."""
+    workers: int = Field(1, ge=1)
+    """World size of a data-parallel training: part of the recipe, for sums over workers round differently."""
     threads: int = Field(2, ge=1)
     """CPU threads of a worker; in the recipe, because sums on CPU round differently with another number."""
     checkpoint_every: Annotated[int, POLICY] = Field(250, ge=1)
     """Steps between checkpoints."""
+    memory: Annotated[float, POLICY] = Field(4.0, gt=0)
+    """GB of activations that a worker keeps in memory; what is larger streams from its disk. Changes no result."""
 
     @model_validator(mode="after")
     def _fits(self) -> "SAEConfig":
+        if self.batch_size % self.workers:
+            raise ValueError(f"batch_size = {self.batch_size} is not a multiple of workers = {self.workers}")
         if self.latents is not None and self.k > self.latents:
             raise ValueError(f"k = {self.k} exceeds latents = {self.latents}")
         return self
@@ -74,6 +89,11 @@ class SAEConfig(StrictModel):
     def width(self, d: int) -> int:
         """Number of latents over activations of dimension ``d``."""
         return self.latents if self.latents is not None else self.expansion * d
+
+
+def resolved(config: SAEConfig) -> SAEConfig:
+    """The config with ``precision: auto`` decided for this machine, as the recipe has it."""
+    return config if config.precision != "auto" else config.model_copy(update={"precision": native_dtype()})
 
 
 def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
@@ -88,4 +108,4 @@ def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
             "the SAE's tap is not mined", value=config.tap, where="sae.tap", remedy="Add it to activations.taps"
         )
     inputs = {"catalog": have["catalog"].content, tap: have[tap].content}
-    return {"sae": Plan(Recipe("sae", ALGORITHM, recipe_fields(config)), inputs)}
+    return {"sae": Plan(Recipe("sae", ALGORITHM, recipe_fields(resolved(config))), inputs)}

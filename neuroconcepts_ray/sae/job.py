@@ -17,12 +17,16 @@ from neuroconcepts_ray.distributed.train import Save, State, World, forget, trai
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan
-from neuroconcepts_ray.sae.fit import Progress, fit, fold
+from neuroconcepts_ray.sae.begin import begin
+from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan, resolved
+from neuroconcepts_ray.sae.data import Resident
+from neuroconcepts_ray.sae.family.build import objective
+from neuroconcepts_ray.sae.fit import Member, fit
+from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.metrics import Metrics, evaluate
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
+from neuroconcepts_ray.sae.progress import Progress
 from neuroconcepts_ray.sae.rows import has_role
-from neuroconcepts_ray.sae.topk import TopK
 
 
 def _address(manifest: Manifest) -> dict[str, str]:
@@ -79,13 +83,16 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     profile = numeric_profile(device=spec["device"])
     if resume is not None and resume.meta["profile"] != profile:
         resume = None  # half of one arithmetic and half of another would be neither's bytes
-    before = None if resume is None else Progress.from_tensors(resume.tensors, resume.meta["step"], spec["device"])
-    fit(
-        torch.from_numpy(x).to(spec["device"]),
-        config,
-        before,
-        lambda state, metrics: save(State(state.tensors(), {"step": state.step, "profile": profile}), metrics),
-    )
+    rows = Resident(torch.from_numpy(x).to(spec["device"]))
+    if resume is None:
+        state = begin(rows, config)
+    else:
+        state = Progress.from_tensors(resume.tensors, resume.meta["step"], spec["device"])
+
+    def checkpoint(step: int, told: list[dict[str, float]]) -> None:
+        save(State(state.tensors(), {"step": step, "profile": profile}), {"step": step} | told[0])
+
+    fit(rows, [Member(config, state)], checkpoint)
 
 
 def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> Metrics:
@@ -122,6 +129,7 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
     Returns:
         The artifact ``sae``.
     """
+    config = resolved(config)
     (planned,) = plan(config, have).values()
     done = lake.find(planned)
     if done is not None:
@@ -147,9 +155,10 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
         workers=config.workers,
     )
     torch.set_num_threads(config.threads)
-    sae = fold(Progress.from_tensors(state.tensors, state.meta["step"]), TopK(config.k))
+    last = Progress.from_tensors(state.tensors, state.meta["step"])
+    sae = fold(last, objective(config, len(last.idle)).at(last.step))
     metrics = _measured(lake, have, config.tap, CHOICE_ROLE, sae)
-    parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap).items()]
+    parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap, config.variant).items()]
     facts = {
         "variant": config.variant,
         "tap": config.tap,

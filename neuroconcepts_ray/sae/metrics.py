@@ -82,8 +82,7 @@ def fires(sae: SAE, x: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, " n"]:
     """Which latents fire for at least one image."""
     seen = torch.zeros(sae.n, dtype=torch.bool, device=sae.b_dec.device)
     for block in _blocks(sae, x):
-        values, indices = sae.encode(block)
-        seen[indices[values > 0]] = True
+        seen |= (sae.encode_dense(block) > 0).any(dim=0)
     fired: Bool[np.ndarray, " n"] = seen.cpu().numpy()
     return fired
 

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import canonical_json
-from neuroconcepts_ray.sae.topk import TopK
+from neuroconcepts_ray.sae.activation import Activation, JumpReLU, TopK
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "sae.json"
@@ -20,21 +21,23 @@ DESCRIPTION = "sae.json"
 
 @dataclass(frozen=True)
 class SAE:
-    """z = variant((x − b_dec) W_encᵀ + b_enc), x̂ = z W_dec + b_dec, on activations as they come.
+    """z = activation((x − b_dec) W_encᵀ + b_enc), x̂ = z W_dec + b_dec, on activations as they come.
+
+    However it was trained: every member of the family ends as TopK or JumpReLU.
 
     Attributes:
         W_enc: Encoder, one row per latent.
         b_enc: Encoder bias.
         W_dec: Decoder, one row of unit norm per latent: its direction in the space of activations.
         b_dec: Decoder bias, subtracted before encoding.
-        variant: Which pre-activations fire.
+        activation: Which pre-activations fire.
     """
 
     W_enc: Float[Tensor, "n d"]
     b_enc: Float[Tensor, " n"]
     W_dec: Float[Tensor, "n d"]
     b_dec: Float[Tensor, " d"]
-    variant: TopK
+    activation: Activation
 
     @property
     def n(self) -> int:
@@ -47,21 +50,17 @@ class SAE:
         return len(self.b_dec)
 
     @property
-    def k(self) -> int:
-        """Latents that may fire for one input."""
-        return self.variant.k
+    def k(self) -> int | None:
+        """Latents that may fire for one input; None where a threshold decides."""
+        return self.activation.k if isinstance(self.activation, TopK) else None
 
     def pre(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:
         """Pre-activations."""
         return torch.addmm(self.b_enc, x - self.b_dec, self.W_enc.T)
 
-    def encode(self, x: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
-        """Codes as values and latents; a value of zero means that fewer than k fire."""
-        return self.variant.sparse(self.pre(x))
-
     def encode_dense(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:
         """Codes as one row over all latents."""
-        return self.variant.dense(self.pre(x))
+        return self.activation.dense(self.pre(x))
 
     def decode(self, z: Float[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """The reconstruction of a dense code."""
@@ -74,19 +73,27 @@ class SAE:
     def to(self, device: str | torch.device) -> "SAE":
         """The same on another device."""
         return SAE(
-            self.W_enc.to(device), self.b_enc.to(device), self.W_dec.to(device), self.b_dec.to(device), self.variant
+            self.W_enc.to(device),
+            self.b_enc.to(device),
+            self.W_dec.to(device),
+            self.b_dec.to(device),
+            self.activation.to(device),
         )
 
 
-def save_sae(sae: SAE, tap: str) -> dict[str, bytes]:
+def save_sae(sae: SAE, tap: str, variant: str) -> dict[str, bytes]:
     """The two files of an SAE, by name.
 
     Args:
         sae: The SAE.
         tap: The activations it was fitted on.
+        variant: Which member of the family it was trained as.
     """
     tensors = {name: getattr(sae, name).float().cpu().contiguous() for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    description = {"variant": "topk", "tap": tap, "n": sae.n, "d": sae.d, "k": sae.k}
+    description = {"variant": variant, "activation": "topk", "tap": tap, "n": sae.n, "d": sae.d, "k": sae.k}
+    if isinstance(sae.activation, JumpReLU):
+        tensors["theta"] = sae.activation.theta.float().cpu().contiguous()
+        description["activation"] = "jumprelu"
     return {WEIGHTS: save(tensors), DESCRIPTION: canonical_json(description)}
 
 
@@ -97,13 +104,20 @@ def read_sae(weights: bytes, description: bytes) -> SAE:
         InputError: The tensors are not those that the description promises.
     """
     about = json.loads(description)
-    tensors = load(weights)
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        raise InputError("not a safetensors file", value=str(error), where=WEIGHTS) from error
     n, d = about["n"], about["d"]
+    kind = about.get("activation", "topk")  # format 1 of the first version knew no other
     want = {"W_enc": (n, d), "b_enc": (n,), "W_dec": (n, d), "b_dec": (d,)}
+    want |= {"theta": (n,)} if kind == "jumprelu" else {}
     got = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if about["variant"] != "topk" or got != want:
-        raise InputError("not the weights of a TopK SAE", value=got, limit=want, where=WEIGHTS)
-    return SAE(**tensors, variant=TopK(about["k"]))
+    if kind not in ("topk", "jumprelu") or got != want:
+        raise InputError("not the weights of this SAE", value=got, limit=want, where=WEIGHTS)
+    theta = tensors.pop("theta", None)
+    activation = TopK(about["k"]) if theta is None else JumpReLU(theta)
+    return SAE(**tensors, activation=activation)
 
 
 def load_sae(lake: Lake, manifest: Manifest) -> SAE:

@@ -19,8 +19,8 @@ from neuroconcepts_ray.neurons.tables import (
     read_normalisation,
     write_normalisation,
 )
+from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.model import SAE
-from neuroconcepts_ray.sae.topk import TopK
 
 
 def activations(rows: int = 40, d: int = 12, seed: int = 0) -> np.ndarray:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.neurons.influence import decompose, latent_influence, unit_influence
+from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.model import SAE
-from neuroconcepts_ray.sae.topk import TopK
 
 
 def scene(seed: int, d: int = 64, n: int = 256, labels: int = 5) -> tuple[np.ndarray, SAE, np.ndarray, np.ndarray]:

@@ -24,10 +24,11 @@ from neuroconcepts_ray.neurons.shards import code_shards
 from neuroconcepts_ray.neurons.tables import NORMALISATION, load_codes, write_normalisation
 from neuroconcepts_ray.sae.config import SAEConfig
 from neuroconcepts_ray.sae.config import plan as sae_plan
-from neuroconcepts_ray.sae.fit import Progress, fold
+from neuroconcepts_ray.sae.family.build import objective
+from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.job import loop, measure, role_activations
 from neuroconcepts_ray.sae.model import save_sae
-from neuroconcepts_ray.sae.topk import TopK
+from neuroconcepts_ray.sae.progress import Progress
 
 D = 8
 ROLES = ["fit", "probe", "select", "verify", "test"]
@@ -139,7 +140,11 @@ def train_here(lake: Lake, have: dict[str, Manifest], config: SAEConfig, resume:
         "device": "cpu",
     }
     states: list[State] = []
-    loop(spec, World(0, 1), resume, lambda state, _: states.append(state))
+
+    def keep(state: State, _: dict[str, float]) -> None:
+        states.append(State({name: tensor.clone() for name, tensor in state.tensors.items()}, state.meta))
+
+    loop(spec, World(0, 1), resume, keep)
     return states
 
 
@@ -155,8 +160,9 @@ def test_the_sae_sees_fit_and_probe_alone_and_its_loop_resumes_bitwise(lake: Lak
     np.testing.assert_allclose(states[-1].tensors["mean"].numpy(), x[mask].mean(axis=0), rtol=1e-5)
 
     planned = sae_plan(config, have)["sae"]
-    sae = fold(Progress.from_tensors(states[-1].tensors, 6), TopK(config.k))
-    parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap).items()]
+    last = Progress.from_tensors(states[-1].tensors, 6)
+    sae = fold(last, objective(config, len(last.idle)))
+    parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap, config.variant).items()]
     facts = {"tap": config.tap, "n": sae.n}
     have["sae"] = lake.commit_manifest(planned, "sae", parts, facts=facts)
     assert measure(lake, have, "pre_logits", "test").images == 20

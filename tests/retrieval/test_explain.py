@@ -15,8 +15,8 @@ from neuroconcepts_ray.retrieval.assemble import Explainer
 from neuroconcepts_ray.retrieval.explain import choose_label, concepts, probabilities
 from neuroconcepts_ray.retrieval.render import render
 from neuroconcepts_ray.retrieval.search import SearchService
+from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.model import SAE
-from neuroconcepts_ray.sae.topk import TopK
 from tests.retrieval.model import Archive
 
 M, D, N, L = 30, 12, 40, 3

@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.sae.begin import begin
 from neuroconcepts_ray.sae.config import SAEConfig
-from neuroconcepts_ray.sae.fit import Progress, batches, begin, fit, fold
+from neuroconcepts_ray.sae.data import Resident, batches
+from neuroconcepts_ray.sae.family.build import objective
+from neuroconcepts_ray.sae.fit import Member, fit
+from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.metrics import evaluate, fires
-from neuroconcepts_ray.sae.topk import TopK
+from neuroconcepts_ray.sae.model import SAE
+from neuroconcepts_ray.sae.progress import Progress
 
 
 def planted(
@@ -27,25 +32,44 @@ def planted(
     return x.astype(np.float32), dictionary
 
 
-def quiet(*_: object) -> None:
-    """Saves nothing."""
+def trained(
+    x: torch.Tensor,
+    config: SAEConfig,
+    state: Progress | None = None,
+    saved: list[dict[str, torch.Tensor]] | None = None,
+) -> Progress:
+    """The state after the last step; copies of those saved go into ``saved``."""
+    rows = Resident(x)
+    member = Member(config, state or begin(rows, config))
+
+    def save(step: int, _: list[dict[str, float]]) -> None:
+        assert step == member.state.step
+        if saved is not None:
+            saved.append({name: tensor.clone() for name, tensor in member.state.tensors().items()})
+
+    fit(rows, [member], save)
+    return member.state
+
+
+def sae_of(state: Progress, config: SAEConfig) -> SAE:
+    return fold(state, objective(config, len(state.idle)).at(state.step))
 
 
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one() -> None:
     x = torch.from_numpy(planted(300)[0])
     config = SAEConfig(latents=64, k=4, steps=40, batch_size=32, dead_after=100, aux_k=8, warmup=5, checkpoint_every=7)
-    saved: list[tuple[dict[str, torch.Tensor], int]] = []
-    whole = fit(x, config, None, lambda state, _: saved.append((state.tensors(), state.step)))
-    assert [step for _, step in saved] == [7, 14, 21, 28, 35, 40]
-    for tensors, step in saved:
-        resumed = fit(x, config, Progress.from_tensors(tensors, step), quiet).tensors()
+    saved: list[dict[str, torch.Tensor]] = []
+    whole = trained(x, config, saved=saved)
+    steps = [7, 14, 21, 28, 35, 40]
+    for tensors, step in zip(saved, steps, strict=True):
+        resumed = trained(x, config, Progress.from_tensors(tensors, step)).tensors()
         assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.tensors().items())
 
 
 def test_checkpointing_oftener_changes_no_bit() -> None:
     x = torch.from_numpy(planted(100)[0])
     runs = [
-        fit(x, SAEConfig(latents=40, k=4, steps=20, batch_size=32, checkpoint_every=every), None, quiet).tensors()
+        trained(x, SAEConfig(latents=40, k=4, steps=20, batch_size=32, checkpoint_every=every)).tensors()
         for every in (1, 20)
     ]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
@@ -66,7 +90,7 @@ def test_order_is_a_function_of_seed_and_step_and_an_epoch_repeats_no_row(rows: 
 def test_a_planted_dictionary_is_found() -> None:
     x, dictionary = planted(3000)
     config = SAEConfig(latents=64, k=3, steps=800, batch_size=128, lr=3e-3, dead_after=2000, aux_k=16)
-    sae = fold(fit(torch.from_numpy(x), config, None, quiet), TopK(config.k))
+    sae = sae_of(trained(torch.from_numpy(x), config), config)
     best = np.abs(dictionary @ sae.W_dec.numpy().T).max(axis=1)
     assert best.mean() > 0.9
     held_out = evaluate(sae, planted(1000, seed=1)[0], x)
@@ -80,11 +104,11 @@ def test_latents_that_died_are_revived_by_the_auxiliary_loss() -> None:
     fired = {}
     for aux in (0, 8):
         config = SAEConfig(latents=48, k=3, steps=300, batch_size=128, lr=3e-3, dead_after=500, aux_k=aux)
-        start = begin(x, config)
+        start = begin(Resident(x), config)
         start.weights["b_enc"][:40] = -6.0  # below every input: no pre-activation is positive
         start.idle[:40] = 10_000
-        assert not fires(fold(start, TopK(3)), x.numpy())[:40].any()
-        sae = fold(fit(x, config, start, quiet), TopK(3))
+        assert not fires(sae_of(start, config), x.numpy())[:40].any()
+        sae = sae_of(trained(x, config, start), config)
         fired[aux] = int(fires(sae, x.numpy())[:40].sum())
     assert fired[0] == 0
     assert fired[8] >= 20
@@ -93,12 +117,12 @@ def test_latents_that_died_are_revived_by_the_auxiliary_loss() -> None:
 def test_what_cannot_be_fitted_is_refused_clearly() -> None:
     x = torch.randn(10, 4)
     with pytest.raises(ConfigError, match="k exceeds the number of latents"):
-        fit(x, SAEConfig(expansion=2, k=9), None, quiet)
+        trained(x, SAEConfig(expansion=2, k=9))
     with pytest.raises(ValueError, match="exceeds latents"):
         SAEConfig(latents=4, k=5)
     with pytest.raises(InputError, match="too few images"):
-        fit(x[:1], SAEConfig(k=2), None, quiet)
+        trained(x[:1], SAEConfig(k=2))
     with pytest.raises(InputError, match="not finite"):
-        fit(torch.full((5, 4), torch.nan), SAEConfig(k=2), None, quiet)
+        trained(torch.full((5, 4), torch.nan), SAEConfig(k=2))
     with pytest.raises(InputError, match="do not vary"):
-        fit(torch.ones(5, 4), SAEConfig(k=2), None, quiet)
+        trained(torch.ones(5, 4), SAEConfig(k=2))

@@ -7,10 +7,10 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 
 from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.metrics import evaluate, fires, fvu, pca_fvu
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.rows import has_role
-from neuroconcepts_ray.sae.topk import TopK
 
 
 def data(rows: int, seed: int = 0) -> np.ndarray:

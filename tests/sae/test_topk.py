@@ -8,11 +8,19 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.sae.activation import TopK
+from neuroconcepts_ray.sae.begin import begin
 from neuroconcepts_ray.sae.config import SAEConfig
-from neuroconcepts_ray.sae.fit import Progress, advance, begin, fold
+from neuroconcepts_ray.sae.data import Resident
+from neuroconcepts_ray.sae.family.auxk import AuxK
+from neuroconcepts_ray.sae.family.topk import TopKObjective
+from neuroconcepts_ray.sae.fit import Member, advance
+from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.model import DESCRIPTION, SAE, WEIGHTS, read_sae, save_sae
-from neuroconcepts_ray.sae.step import Adam, gradients, learning_rate, normalise, remove_parallel
-from neuroconcepts_ray.sae.topk import AuxK, TopK
+from neuroconcepts_ray.sae.objective import Moment
+from neuroconcepts_ray.sae.optimise import Adam, learning_rate, normalise, remove_parallel
+from neuroconcepts_ray.sae.progress import Progress
+from neuroconcepts_ray.sae.step import dense_gradients
 
 B, D, N, K = 16, 6, 20, 3
 
@@ -59,7 +67,7 @@ def test_loss_and_all_gradients_are_those_of_the_formula(dead: tuple[int, ...]) 
     w, x, aux = weights(), inputs(), AuxK(k=4, coefficient=0.3)
     mask = torch.zeros(N, dtype=torch.bool)
     mask[list(dead)] = True
-    result, grads = gradients(w, x, TopK(K), aux, mask)
+    result, grads = dense_gradients(TopKObjective(K, aux), w, x, Moment(mask, B))
     plain = {name: tensor.numpy() for name, tensor in w.items()}
     target = x.numpy() - naive_code(plain, x.numpy(), K) @ plain["W_dec"] - plain["b_dec"]
     assert result.total.item() == pytest.approx(naive_loss(plain, x.numpy(), set(dead), aux, None), rel=1e-12)
@@ -80,7 +88,7 @@ def test_the_auxiliary_gradient_reaches_encoder_rows_that_are_negative_for_every
     dead = torch.zeros(N, dtype=torch.bool)
     dead[5] = True
     for aux, moves in ((AuxK(4, 0.3), True), (AuxK(4, 0.0), False), (AuxK(0, 0.3), False)):
-        result, grads = gradients(w, x, TopK(K), aux, dead)
+        result, grads = dense_gradients(TopKObjective(K, aux), w, x, Moment(dead, B))
         assert not result.fired[5]
         assert bool(grads["W_enc"][5].any()) is moves
         assert bool(grads["b_enc"][5] < 0) is moves  # descending, the bias rises
@@ -92,8 +100,8 @@ def test_folding_scale_and_mean_into_the_weights_changes_nothing(seed: int, scal
     w, mean = weights(seed), torch.linspace(-3, 5, D, dtype=torch.float64)
     zero = torch.zeros(N, dtype=torch.int64)
     state = Progress(w, {}, {}, zero, mean, torch.tensor(scale, dtype=torch.float64), 1)
-    inside = SAE(**w, variant=TopK(K))
-    sae = fold(state, TopK(K))
+    inside = SAE(**w, activation=TopK(K))
+    sae = fold(state, TopKObjective(K, AuxK(0, 0.0)))
     x = inputs(seed + 1) * scale + mean
     z = inside.encode_dense((x - mean) / scale)
     torch.testing.assert_close(sae.encode_dense(x), scale * z, rtol=1e-9, atol=1e-9 * scale)
@@ -104,8 +112,8 @@ def test_folding_scale_and_mean_into_the_weights_changes_nothing(seed: int, scal
 def test_at_most_k_latents_fire_and_sparse_equals_dense() -> None:
     w, x = weights(), inputs()
     w["b_enc"] -= 3
-    sae = SAE(**w, variant=TopK(K))
-    values, indices = sae.encode(x)
+    sae = SAE(**w, activation=TopK(K))
+    values, indices = TopK(K).sparse(sae.pre(x))
     dense = sae.encode_dense(x)
     np.testing.assert_allclose(dense.numpy(), naive_code({k: v.numpy() for k, v in w.items()}, x.numpy(), K))
     assert (dense >= 0).all()
@@ -120,14 +128,14 @@ def test_a_step_keeps_decoder_rows_at_unit_norm_and_moves_them_only_sideways() -
     assert ((sideways * w["W_dec"]).sum(1).abs() < 1e-12).all()
     x = torch.randn(64, D, generator=torch.Generator().manual_seed(0)) * 4 + 7
     config = SAEConfig(latents=N, k=K, batch_size=64)
-    state = begin(x, config)
-    advance(state, x, config)
+    state = begin(Resident(x), config)
+    advance(Member(config, state), x)
     torch.testing.assert_close(state.weights["W_dec"].norm(dim=1), torch.ones(N))
 
 
 def test_inputs_are_scaled_to_a_mean_squared_norm_of_d() -> None:
     x = torch.randn(500, D, generator=torch.Generator().manual_seed(0)) * 4 + 7
-    state = begin(x, SAEConfig(latents=N, k=K))
+    state = begin(Resident(x), SAEConfig(latents=N, k=K))
     assert float(((x - state.mean) / state.scale).square().sum(1).mean()) == pytest.approx(D, rel=1e-5)
 
 
@@ -152,10 +160,10 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
 
 
 def test_an_sae_survives_its_files_and_refuses_transposed_ones() -> None:
-    sae = SAE(**{name: tensor.float() for name, tensor in weights().items()}, variant=TopK(K))
-    files = save_sae(sae, "layer4")
+    sae = SAE(**{name: tensor.float() for name, tensor in weights().items()}, activation=TopK(K))
+    files = save_sae(sae, "layer4", "topk")
     again = read_sae(files[WEIGHTS], files[DESCRIPTION])
-    assert again.variant == sae.variant
+    assert again.activation == sae.activation
     assert torch.equal(again.reconstruct(inputs().float()), sae.reconstruct(inputs().float()))
     tensors = load(files[WEIGHTS])
     wrong = {name: tensor.T.contiguous() if tensor.ndim == 2 else tensor for name, tensor in tensors.items()}

@@ -1,34 +1,12 @@
-"""TopK (Makhzani & Frey 2013; Gao et al. 2024): at most k latents fire for one input."""
+"""The auxiliary loss that revives dead latents."""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class TopK:
-    """z = TopK(ReLU(pre)): the k largest positive pre-activations, all others zero.
-
-    Both TopK and ReLU are positively homogeneous, z(s·pre) = s·z(pre) for s > 0, which is what lets
-    :func:`neuroconcepts_ray.sae.fit.fold` move the scale of the data into the weights exactly.
-
-    Attributes:
-        k: How many may fire.
-    """
-
-    k: int
-
-    def sparse(self, pre: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
-        """Values (zero where fewer than k are positive) and their latents, in no promised order."""
-        top = pre.topk(self.k, dim=1, sorted=False)
-        return top.values.relu(), top.indices
-
-    def dense(self, pre: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """The same as one row over all latents."""
-        values, indices = self.sparse(pre)
-        return torch.zeros_like(pre).scatter(1, indices, values)
+from neuroconcepts_ray.sae.peers import ALONE, Peers
 
 
 @dataclass(frozen=True)
@@ -54,6 +32,7 @@ class AuxK:
         residual: Float[Tensor, "b d"],
         W_dec: Float[Tensor, "n d"],
         dead: Bool[Tensor, " n"],
+        peers: Peers = ALONE,
     ) -> Float[Tensor, ""]:
         """The weighted loss; zero, without gradient, where nothing is dead."""
         rows = dead.nonzero().squeeze(1)
@@ -65,4 +44,5 @@ class AuxK:
         target = residual.detach()
         left = (target - z @ W_dec[rows]).square().sum()
         share = min(1.0, len(rows) / self.k)
-        return self.coefficient * share * left / target.square().sum().clamp_min(torch.finfo(left.dtype).tiny)
+        whole = peers.sum(target.square().sum()).clamp_min(torch.finfo(left.dtype).tiny)
+        return self.coefficient * share * left / whole

@@ -1,0 +1,57 @@
+"""TopK (Gao et al. 2024): the k largest pre-activations of each input fire."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuroconcepts_ray.sae.activation import Activation, TopK
+from neuroconcepts_ray.sae.family.auxk import AuxK
+from neuroconcepts_ray.sae.objective import Losses, Moment, Weights
+
+
+@dataclass(frozen=True)
+class TopKObjective:
+    """Mean squared error of the k largest, and AuxK for the dead.
+
+    Attributes:
+        k: How many may fire.
+        aux: The auxiliary loss.
+    """
+
+    k: int
+    aux: AuxK
+
+    def at(self, step: int) -> "TopKObjective":  # noqa: ARG002
+        """The same at every step."""
+        return self
+
+    def own(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
+        """No parameters of its own."""
+        return {}
+
+    def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
+        """None."""
+        return {}
+
+    def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
+        """‖x − x̂‖² / (b d) + AuxK."""
+        pre = (x - w["b_dec"]) @ w["W_enc"].T + w["b_enc"]
+        z = TopK(self.k).dense(pre)
+        residual = x - (z @ w["W_dec"] + w["b_dec"])
+        reconstruction = residual.square().sum() / (moment.rows * x.shape[1])
+        total = reconstruction + self.aux.loss(pre, residual, w["W_dec"], moment.dead, moment.peers)
+        fires = z > 0
+        return Losses(total, reconstruction.detach(), fires.sum() / moment.rows, fires.any(dim=0))
+
+    def observe(self, buffers: Weights, losses: Losses) -> None:
+        """Nothing to keep."""
+
+    def fitted(
+        self,
+        w: Weights,
+        buffers: Weights,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"], Activation]:
+        """Encoder and bias as they are, TopK with the final k."""
+        return w["W_enc"], w["b_enc"], TopK(self.k)
