@@ -62,7 +62,7 @@ def render(found: dict[str, Any]) -> Group:
     asked, searched, roles = found["queries"], found["gallery"], found["roles"]
     head = Table(title=f"Retrieval in {found['space']}: mean and 95 % patient-bootstrap interval", title_justify="left")
     for name in ("ranked by", *METRICS, "n"):
-        head.add_column(name)
+        head.add_column(name, overflow="fold")  # a narrow console breaks lines: an interval is never cut
     for system in (CODES, *CONTROLS):
         figures = found["systems"][system]
         words = f"{system} ({', '.join(found['metadata'])})" if system == "metadata" else system
@@ -70,7 +70,7 @@ def render(found: dict[str, Any]) -> Group:
     labels = Table(title="P@20 by label", title_justify="left")
     shown = (CODES, "chance", "dense", "dense, standardised")
     for name in ("label", "queries", "in gallery", *shown):
-        labels.add_column(name)
+        labels.add_column(name, overflow="fold")
     for label, row in found["labels"].items():
         figures_ = [row["why"], "", "", ""] if "why" in row else [_number(row[system]) for system in shown]
         labels.add_row(Text(label), str(row["queries"]), str(row["gallery"]), *figures_)
