@@ -5,12 +5,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.sae.config import SAEConfig
 from neuroconcepts_ray.sae.data import Rows
 from neuroconcepts_ray.sae.family.build import objective
 from neuroconcepts_ray.sae.optimise import normalise
 from neuroconcepts_ray.sae.progress import Progress
+
+SAMPLE = 1024
+"""Rows that a member may look at to begin its own parameters."""
 
 
 def moments(rows: Rows, tap: str) -> tuple[Float[Tensor, " d"], Float[Tensor, ""]]:
@@ -41,12 +44,11 @@ def begin(rows: Rows, config: SAEConfig) -> Progress:
     held-out FVU .100, .152, .124 after 300 steps).
 
     Raises:
-        ConfigError: More latents may fire than there are.
+        ConfigError: More latents may fire than there are, or prefixes that come to the same number of latents.
         InputError: Fewer than two rows, values that are not finite, or no variance at all.
     """
     n, d = config.width(rows.d), rows.d
-    if config.k > n:
-        raise ConfigError("k exceeds the number of latents", value=config.k, limit=f"≤ {n}", where="sae.k")
+    made = objective(config, n)
     mean, scale = moments(rows, config.tap)
     if config.inputs == "raw":
         mean, scale = torch.zeros_like(mean), torch.ones_like(scale)
@@ -55,13 +57,14 @@ def begin(rows: Rows, config: SAEConfig) -> Progress:
     noise = normalise(torch.from_numpy(rng.standard_normal((n, d), dtype=np.float32))).to(device)
     chosen = rows.take(rng.integers(0, len(rows), n))
     W_dec = normalise(noise + normalise(chosen - mean))
-    made = objective(config, n)
     weights = {
         "W_enc": W_dec.clone(),
         "b_enc": torch.zeros(n, device=device),
         "W_dec": W_dec,
         "b_dec": torch.zeros(d, device=device),
-    } | made.own(n, device)
+    }
+    some = rows.take(rng.integers(0, len(rows), SAMPLE))
+    weights |= made.own(weights, (some - mean) / scale)
     return Progress(
         weights=weights,
         m={name: torch.zeros_like(tensor) for name, tensor in weights.items()},

@@ -26,7 +26,7 @@ class SAEConfig(StrictModel):
 
     tap: str = "pre_logits"
     """Which activations it reads; `explain` takes logits apart only through `pre_logits`."""
-    variant: Literal["topk"] = "topk"
+    variant: Literal["topk", "batchtopk", "matryoshka"] = "topk"
     """Which member of the family."""
     inputs: Literal["standard", "raw"] = "standard"
     """standard: centred, and scaled to unit variance over all dimensions, which is folded back into the saved weights.
@@ -37,7 +37,13 @@ class SAEConfig(StrictModel):
     latents: int | None = Field(None, ge=1)
     """Number of latents; overrides `expansion`."""
     k: int = Field(16, ge=1)
-    """Latents that may fire for one image."""
+    """Latents that may fire for one image; on average over a batch for all members but topk."""
+    k_start: int | None = Field(None, ge=1)
+    """k at the first step, from which it moves linearly to `k` over `k_warmup` steps; none = `k` throughout."""
+    k_warmup: int = Field(100, ge=1)
+    """Steps until k is reached, where `k_start` is given."""
+    prefixes: list[float] = Field([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0], min_length=1)
+    """Rising shares of the latents, the last of them 1: the first so many of a matryoshka reconstruct alone."""
     aux_k: int = Field(256, ge=0)
     """Dead latents that fit the residual in the auxiliary loss; 0 turns it off."""
     aux_coefficient: float = Field(1 / 32, ge=0)
@@ -80,6 +86,9 @@ class SAEConfig(StrictModel):
             raise ValueError(f"batch_size = {self.batch_size} is not a multiple of workers = {self.workers}")
         if self.latents is not None and self.k > self.latents:
             raise ValueError(f"k = {self.k} exceeds latents = {self.latents}")
+        rising = all(a < b for a, b in zip([0.0, *self.prefixes], self.prefixes, strict=False))
+        if not rising or self.prefixes[-1] != 1:
+            raise ValueError(f"prefixes = {self.prefixes} do not rise from above 0 to 1")
         return self
 
     def peak_lr(self, d: int) -> float:
