@@ -24,11 +24,11 @@ BOUND = 1e-5
 FORMATS: dict[str, ModuleType] = {"saelens": saelens, "sparsify": sparsify}
 
 
-def peers(verb: str, folder: Path) -> None:
+def peers(verb: str, folder: Path, *sizes: str) -> None:
     """Let the libraries do their part."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     environment.pop("PYTHONPATH", None)
-    subprocess.run([os.environ["PEERS_PYTHON"], str(PEERS), verb, str(folder)], check=True, env=environment)
+    subprocess.run([os.environ["PEERS_PYTHON"], str(PEERS), verb, str(folder), *sizes], check=True, env=environment)
 
 
 def apart(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
@@ -45,7 +45,7 @@ def main() -> None:
     """Make, read, write, let answer, compare, print."""
     with tempfile.TemporaryDirectory() as scratch:
         made, back = Path(scratch) / "made", Path(scratch) / "back"
-        peers("make", made)
+        peers("make", made, "64", "512", "16", "200")
         read, control = {}, {}
         for place in sorted(made.iterdir()):
             library = FORMATS[place.name.partition("-")[0]]

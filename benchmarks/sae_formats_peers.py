@@ -1,7 +1,8 @@
 """SAELens and sparsify in a process of their own.
 
-``python sae_formats_peers.py make FOLDER``: small checkpoints of every architecture, made and saved by the libraries,
-each with ``io.safetensors``: inputs x, and the library's codes z and reconstructions x_hat of them.
+``python sae_formats_peers.py make FOLDER [d n k rows]``: checkpoints of every architecture, made and saved by the
+libraries, small unless said otherwise, each with ``io.safetensors``: inputs x, and the library's codes z and
+reconstructions x_hat of them.
 
 ``python sae_formats_peers.py answer FOLDER``: for each checkpoint under FOLDER with inputs ``x.safetensors``, what the
 library that can load it says: ``answer.safetensors``.
@@ -24,7 +25,7 @@ from sae_lens.saes.sae import SAEMetadata  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from sparsify import SparseCoder, SparseCoderConfig  # noqa: E402
 
-D, N, K, ROWS = 8, 24, 4, 12
+D, N, K, ROWS = (int(one) for one in sys.argv[3:]) if len(sys.argv) > 3 else (8, 24, 4, 12)
 
 
 def scramble(module: Any, seed: int) -> None:
@@ -86,7 +87,7 @@ def make_sae_lens(folder: Path) -> None:
         save_file({"x": x, **sae_lens_answer(place, x, heads=2 if "heads" in name else 0)}, place / "io.safetensors")
     # A checkpoint in the course of a training, and what the library makes of it for use: both are one SAE.
     for seed, (name, rescale) in enumerate((("batchtopk", True), ("batchtopk", False), ("matryoshka_batchtopk", True))):
-        more = {"matryoshka_widths": [6, N]} if name.startswith("matryoshka") else {}
+        more = {"matryoshka_widths": [N // 4, N]} if name.startswith("matryoshka") else {}
         config = sae_lens_config(name, k=float(K), rescale_acts_by_decoder_norm=rescale, **more)
         trained = TrainingSAE.from_dict(config)
         scramble(trained, 50 + seed)
@@ -127,7 +128,7 @@ def sparsify_answer(folder: Path, x: torch.Tensor) -> dict[str, torch.Tensor]:
 def make_sparsify(folder: Path) -> None:
     cases = {
         "topk": SparseCoderConfig(num_latents=N, k=K),
-        "expanded": SparseCoderConfig(expansion_factor=3, k=K),
+        "expanded": SparseCoderConfig(expansion_factor=N // D, k=K),
         "free-rows": SparseCoderConfig(num_latents=N, k=K, normalize_decoder=False),
         "multi-topk": SparseCoderConfig(num_latents=N, k=K, multi_topk=True),
     }

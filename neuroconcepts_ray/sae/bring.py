@@ -7,11 +7,11 @@ from neuroconcepts_ray.errors import DigestError, EnvironmentFault
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, sha256
-from neuroconcepts_ray.sae.brought import WHERE, open_brought
+from neuroconcepts_ray.sae.brought import DESCRIPTION, WEIGHTS, WHERE, open_brought
 from neuroconcepts_ray.sae.checkpoint import read_config
 from neuroconcepts_ray.sae.config import CHOICE_ROLE
 from neuroconcepts_ray.sae.metrics import Metrics
-from neuroconcepts_ray.sae.model import DESCRIPTION, SAE, WEIGHTS, read_sae
+from neuroconcepts_ray.sae.model import SAE, read_sae
 
 
 def bring(path: str, planned: Plan, lake: Lake, measured: Callable[[SAE], Metrics]) -> Manifest:

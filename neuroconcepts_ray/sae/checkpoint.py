@@ -95,7 +95,7 @@ def check_shapes(tensors: Mapping[str, Tensor], want: Mapping[str, tuple[int, ..
     wrong += [f"{name} is missing" for name in want if name not in got]
     wrong += [f"{name} is not known" for name in got if name not in want]
     if wrong:
-        raise InputError("the tensors are not those that the config promises", value="; ".join(wrong), where=where)
+        raise InputError("these are not the weights that the config promises", value="; ".join(wrong), where=where)
 
 
 def integer(config: Mapping[str, Any], name: str, limit: int | None = None, where: str = CONFIG) -> int:
@@ -110,7 +110,7 @@ def integer(config: Mapping[str, Any], name: str, limit: int | None = None, wher
     Raises:
         InputError: Missing, or not such a number.
     """
-    value = config.get(name)
+    value: Any = config.get(name)
     whole = (isinstance(value, int) and not isinstance(value, bool)) or (
         isinstance(value, float) and value.is_integer()
     )

@@ -12,7 +12,8 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import canonical_json
 from neuroconcepts_ray.sae.activation import Activation, JumpReLU, TopK
-from neuroconcepts_ray.sae.brought import DESCRIPTION, WEIGHTS
+from neuroconcepts_ray.sae.brought import DESCRIPTION as DESCRIPTION
+from neuroconcepts_ray.sae.brought import WEIGHTS as WEIGHTS
 from neuroconcepts_ray.sae.checkpoint import check_shapes, integer, read_config, read_tensors
 
 

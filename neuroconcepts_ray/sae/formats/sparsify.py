@@ -76,7 +76,7 @@ def write(sae: SAE, tap: str) -> dict[str, bytes]:  # noqa: ARG001 - its config 
     config = {
         "activation": "topk",
         "expansion_factor": max(1, sae.n // sae.d),
-        "normalize_decoder": True,
+        "normalize_decoder": bool(((sae.W_dec.norm(dim=1) - 1).abs() < 1e-4).all()),
         "num_latents": sae.n,
         "k": sae.activation.k,
         "multi_topk": False,

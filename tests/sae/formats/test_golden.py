@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load, load_file
 
+from neuroconcepts_ray.sae.brought import DESCRIPTION, WEIGHTS
 from neuroconcepts_ray.sae.formats import saelens, sparsify
 from neuroconcepts_ray.sae.formats.folder import read_folder
-from neuroconcepts_ray.sae.model import DESCRIPTION, SAE, WEIGHTS, read_sae, save_sae
+from neuroconcepts_ray.sae.model import SAE, read_sae, save_sae
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = {"saelens": saelens, "sparsify": sparsify}
