@@ -138,6 +138,9 @@ def test_every_logit_is_the_sum_of_its_parts_also_where_nothing_fires(
     one = explainer.explain(str(codes.image_ids[int(l0.argmax())]), label="Effusion")
     assert one.error < 1e-5
     assert one.other_neurons > 0
+    none = explainer.explain(str(codes.image_ids[int(l0.argmin())]), label="Effusion")
+    assert (none.concepts, none.others, none.neighbours) == ((), 0.0, ())
+    assert none.bias_dec + none.residual + none.b == pytest.approx(none.logit, abs=1e-5)
 
 
 @pytest.mark.parametrize("device", ["meta"])
