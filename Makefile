@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits lint bench-retrieval bench-decode bench-precision clean
+.PHONY: demo test test-commits lint test-sae-formats bench-retrieval bench-decode bench-precision clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -30,6 +30,14 @@ bench-retrieval: $(STAMP)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-retrieval.txt
 	PEERS_PYTHON=$(PEERS)/bin/python $(PY) -m benchmarks.retrieval
+
+# Checkpoints that SAELens and sparsify wrote, read here, and ours loaded there; golden ones are in `make test`.
+PEERS_SAE ?= benchmarks/out/peers-sae
+
+test-sae-formats: $(STAMP)
+	test -x $(PEERS_SAE)/bin/python || $(PYTHON) -m venv $(PEERS_SAE)
+	$(PEERS_SAE)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-sae.txt
+	PEERS_PYTHON=$(PEERS_SAE)/bin/python $(PY) -m benchmarks.sae_formats
 
 bench-decode bench-precision: $(STAMP)
 	$(PY) -m benchmarks.$(@:bench-%=%)

@@ -179,3 +179,5 @@ def phantom(
 
 
 app.command("import-model", rich_help_panel="Chain")(models.import_model)
+app.command("import-sae", rich_help_panel="Chain")(models.import_sae)
+app.command("export-sae", rich_help_panel="Chain")(models.export_sae)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from neuroconcepts_ray.cli.app import Config, NewOnly, Set
+
 
 def import_model(
     weights: Annotated[Path, typer.Argument(help="State dict: .pth, .pt or .safetensors.", metavar="WEIGHTS")],
@@ -87,3 +89,48 @@ def import_model(
         dry_run=dry_run,
         as_json=as_json,
     )
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; must not be there yet.")]
+
+
+def import_sae(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of cfg.json and safetensors.", metavar="DIR")],
+    library: Annotated[str, typer.Option("--from", help="Who wrote it: saelens or sparsify.")],
+    out: Out,
+    tap: Annotated[str, typer.Option(help="The activations that it was fitted on.")] = "pre_logits",
+) -> None:
+    """Take a sparse autoencoder along that SAELens or sparsify fitted; the folder goes into `sae.weights`.
+
+    Codes and reconstructions are equal to the library's. What cannot be equal is refused, with the field that says so;
+    so is a pickle, unopened. `fit` then measures it on your films and checks its dimension against the tap.
+
+    **Examples**
+
+    `neuroconcepts import-sae checkpoints/resnet --from saelens -o sae`
+
+    `neuroconcepts import-sae run/layer4 --from sparsify --tap layer4 --out sae`
+    """
+    from neuroconcepts_ray.cli import sae_formats
+
+    sae_formats.import_sae(checkpoint, library=library, tap=tap, out=out)
+
+
+def export_sae(
+    config: Config,
+    library: Annotated[str, typer.Option("--to", help="Who shall load it: saelens or sparsify.")],
+    out: Out,
+    overrides: Set = None,
+    new_only: NewOnly = False,
+) -> None:
+    """Write the pipeline's sparse autoencoder as SAELens or sparsify load it, equal in codes and reconstructions.
+
+    **Examples**
+
+    `neuroconcepts export-sae -c pipeline.yaml --to saelens -o sae-for-saelens`
+
+    `neuroconcepts export-sae -c pipeline.yaml --to sparsify --out sae-for-sparsify`
+    """
+    from neuroconcepts_ray.cli import sae_formats
+
+    sae_formats.export_sae(config, overrides or [], library=library, out=out, new_only=new_only)

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from neuroconcepts_ray.activations.config import native_dtype
-from neuroconcepts_ray.config import POLICY, StrictModel, recipe_fields
+from neuroconcepts_ray.config import PATH, POLICY, StrictModel, recipe_fields
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
+from neuroconcepts_ray.sae.brought import check_fits, open_brought
 
 ALGORITHM = 3
 """Raised whenever the same config and inputs would give other weights."""
@@ -26,6 +27,9 @@ class SAEConfig(StrictModel):
 
     tap: str = "pre_logits"
     """Which activations it reads; `explain` takes logits apart only through `pre_logits`."""
+    weights: Annotated[str | None, PATH] = None
+    """A folder of `import-sae`: an SAE brought along, measured and used as it is; nothing is fitted, and all that is
+    said here but `tap` is without effect. Its SHA-256 is in the recipe."""
     variant: Literal["topk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu_l1"] = "topk"
     """Which member of the family."""
     inputs: Literal["standard", "raw"] = "standard"
@@ -150,8 +154,11 @@ def resolved(config: SAEConfig) -> SAEConfig:
 def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
     """The artifact ``sae``: a function of the config, the catalog's roles and the tap's activations.
 
+    Of an SAE brought along, its bytes take the place of the config; roles and activations are what it is measured on.
+
     Raises:
-        ConfigError: The tap is not mined.
+        ConfigError: The tap is not mined, or an SAE brought along is not there or reads another tap.
+        InputError: It reads vectors of another dimension.
     """
     tap = f"activations.{config.tap}"
     if tap not in have:
@@ -159,4 +166,8 @@ def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
             "the SAE's tap is not mined", value=config.tap, where="sae.tap", remedy="Add it to activations.taps"
         )
     inputs = {"catalog": have["catalog"].content, tap: have[tap].content}
+    if config.weights is not None:
+        brought = open_brought(config.weights)
+        check_fits(brought, config.tap, int(have[tap].facts["d"]))
+        return {"sae": Plan(Recipe("sae", ALGORITHM, {"tap": config.tap}, brought.digests), inputs)}
     return {"sae": Plan(Recipe("sae", ALGORITHM, recipe_fields(resolved(config))), inputs)}

@@ -18,6 +18,7 @@ from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.sae.begin import begin
+from neuroconcepts_ray.sae.bring import bring
 from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan, resolved
 from neuroconcepts_ray.sae.data import Resident
 from neuroconcepts_ray.sae.family.build import objective
@@ -134,6 +135,10 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
     done = lake.find(planned)
     if done is not None:
         return {"sae": done}
+    if config.weights is not None:
+        return {
+            "sae": bring(config.weights, planned, lake, lambda sae: _measured(lake, have, config.tap, CHOICE_ROLE, sae))
+        }
     spec = {
         "config": config.model_dump(mode="json"),
         "lake": lake.store.uri,

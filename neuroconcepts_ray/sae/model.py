@@ -1,12 +1,10 @@
 """A fitted sparse autoencoder: encode, decode, and its two files."""
 
-import json
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from neuroconcepts_ray.errors import InputError
@@ -14,9 +12,9 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import canonical_json
 from neuroconcepts_ray.sae.activation import Activation, JumpReLU, TopK
-
-WEIGHTS = "weights.safetensors"
-DESCRIPTION = "sae.json"
+from neuroconcepts_ray.sae.brought import DESCRIPTION as DESCRIPTION
+from neuroconcepts_ray.sae.brought import WEIGHTS as WEIGHTS
+from neuroconcepts_ray.sae.checkpoint import check_shapes, integer, read_config, read_tensors
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,8 @@ class SAE:
     Attributes:
         W_enc: Encoder, one row per latent.
         b_enc: Encoder bias.
-        W_dec: Decoder, one row of unit norm per latent: its direction in the space of activations.
+        W_dec: Decoder, one row per latent: its direction in the space of activations. Rows have unit norm, but where a
+            TopK was brought along that ranks by codes over other rows (:mod:`neuroconcepts_ray.sae.formats`).
         b_dec: Decoder bias, subtracted before encoding.
         activation: Which pre-activations fire.
     """
@@ -98,26 +97,26 @@ def save_sae(sae: SAE, tap: str, variant: str) -> dict[str, bytes]:
 
 
 def read_sae(weights: bytes, description: bytes) -> SAE:
-    """Read back :func:`save_sae`.
+    """Read back :func:`save_sae`; a pickle is refused unopened.
 
     Raises:
-        InputError: The tensors are not those that the description promises.
+        InputError: Damaged, or the tensors are not those that the description promises.
     """
-    about = json.loads(description)
-    try:
-        tensors = load(weights)
-    except SafetensorError as error:
-        raise InputError("not a safetensors file", value=str(error), where=WEIGHTS) from error
-    n, d = about["n"], about["d"]
+    about = read_config(description, DESCRIPTION)
     kind = about.get("activation", "topk")  # format 1 of the first version knew no other
-    want = {"W_enc": (n, d), "b_enc": (n,), "W_dec": (n, d), "b_dec": (d,)}
-    want |= {"theta": (n,)} if kind == "jumprelu" else {}
-    got = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if kind not in ("topk", "jumprelu") or got != want:
-        raise InputError("not the weights of this SAE", value=got, limit=want, where=WEIGHTS)
-    theta = tensors.pop("theta", None)
-    activation = TopK(about["k"]) if theta is None else JumpReLU(theta)
-    return SAE(**tensors, activation=activation)
+    if kind not in ("topk", "jumprelu"):
+        raise InputError("no such activation of an SAE", value=kind, limit="topk, jumprelu", where=DESCRIPTION)
+    n, d = integer(about, "n", where=DESCRIPTION), integer(about, "d", where=DESCRIPTION)
+    tensors = read_tensors(weights, WEIGHTS)
+    want: dict[str, tuple[int, ...]] = {"W_enc": (n, d), "b_enc": (n,), "W_dec": (n, d), "b_dec": (d,)}
+    check_shapes(tensors, want | ({"theta": (n,)} if kind == "jumprelu" else {}), WEIGHTS)
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    if kind == "topk":
+        return SAE(**tensors, activation=TopK(integer(about, "k", limit=n, where=DESCRIPTION)))
+    theta = tensors.pop("theta")
+    if bool((theta < 0).any()):
+        raise InputError("a threshold is negative", value=float(theta.min()), limit="theta ≥ 0", where=WEIGHTS)
+    return SAE(**tensors, activation=JumpReLU(theta))
 
 
 def load_sae(lake: Lake, manifest: Manifest) -> SAE:
