@@ -22,7 +22,7 @@ from neuroconcepts_ray.sae.family.relu import ReLUObjective
 from neuroconcepts_ray.sae.family.topk import TopKObjective
 from neuroconcepts_ray.sae.fit import Member, advance
 from neuroconcepts_ray.sae.fold import fold
-from neuroconcepts_ray.sae.metrics import evaluate, fires
+from neuroconcepts_ray.sae.metrics import evaluate, fires, fvu
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.objective import Losses, Moment, Objective, Weights
 from neuroconcepts_ray.sae.peers import Peers
@@ -137,6 +137,18 @@ def test_every_member_learns_what_was_planted(variant: str) -> None:
         assert held_out.fvu < held_out.pca_fvu
         assert np.abs(dictionary @ sae.W_dec.numpy().T).max(axis=1).mean() > 0.8
     assert isinstance(sae.activation, JumpReLU) is (variant != "topk")
+
+
+def test_prefixes_of_a_matryoshka_reconstruct_alone_and_those_of_batch_topk_do_not() -> None:
+    x, alone = torch.from_numpy(planted(2000)[0]), {}
+    held_out = planted(500, seed=1)[0]
+    for variant in ("batchtopk", "matryoshka"):
+        config = SAEConfig(variant=variant, latents=64, k=4, steps=250, batch_size=128, lr=5e-3, aux_k=16)
+        sae = sae_of(trained(x, config), config)
+        z = sae.encode_dense(torch.from_numpy(held_out))
+        z[:, 16:] = 0
+        alone[variant] = fvu(held_out, sae.decode(z).numpy())
+    assert alone["matryoshka"] < 0.75 * alone["batchtopk"], alone
 
 
 @every_member
