@@ -31,7 +31,7 @@ class Member:
 
     config: SAEConfig
     state: Progress
-    history: dict[str, list[float]] = field(
+    history: dict[str, list[int | float]] = field(
         default_factory=lambda: {name: [] for name in ("steps", "loss", "l0", "dead")}
     )
 

@@ -6,9 +6,10 @@ The file is read by position, not mapped, so that pages of it never count as thi
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class Spooled:
                 remedy="Make room, point TMPDIR to a larger disk, or raise sae.memory",
             )
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  lives as long as the rows
+        weakref.finalize(self, self._file.close)
         for part in parts:
             left = memoryview(np.ascontiguousarray(part, dtype=np.float32)).cast("B")
             while left:
@@ -70,7 +72,7 @@ class Spooled:
         bytes_ = memoryview(x).cast("B")
         width = self._d * 4
         cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in pairwise(cuts):
             at, left = int(numbers[start]) * width, bytes_[start * width : stop * width]
             while left:
                 got = os.preadv(self._file.fileno(), [left], at)
