@@ -59,7 +59,7 @@ def training_rows(lake: Lake, catalog: Manifest, activations: Manifest, memory: 
     if rows * d * 4 > budget:
         return Spooled(selected(), rows, d, budget, device)
     x, start = torch.empty((rows, d), device=device), 0
-    for part in selected():
-        x[start : start + len(part)] = torch.from_numpy(part)
-        start += len(part)
+    for piece in selected():
+        x[start : start + len(piece)] = torch.from_numpy(piece)
+        start += len(piece)
     return Resident(x)

@@ -53,7 +53,7 @@ class Spooled:
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  lives as long as the rows
         weakref.finalize(self, self._file.close)
         for part in parts:
-            left = memoryview(np.ascontiguousarray(part, dtype=np.float32)).cast("B")
+            left = np.ascontiguousarray(part, dtype=np.float32).data.cast("B")
             while left:
                 left = left[self._file.write(left) :]
 
@@ -69,7 +69,7 @@ class Spooled:
     def _read(self, numbers: Int[np.ndarray, " w"]) -> Float[np.ndarray, "w d"]:
         """Rows of ascending numbers; neighbours in one read."""
         x = np.empty((len(numbers), self._d), dtype=np.float32)
-        bytes_ = memoryview(x).cast("B")
+        bytes_ = x.data.cast("B")
         width = self._d * 4
         cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
         for start, stop in pairwise(cuts):
