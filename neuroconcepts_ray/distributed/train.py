@@ -18,6 +18,7 @@ import ray
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from neuroconcepts_ray.distributed.compat import resumable
@@ -25,7 +26,7 @@ from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.connect import connect
 from neuroconcepts_ray.distributed.place import Place
 from neuroconcepts_ray.distributed.progress import track
-from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, fault, from_fields
+from neuroconcepts_ray.errors import EnvironmentFault, InputError, NeuroconceptsError, fault, from_fields
 
 PROGRESS, FAILURE = "progress.json", "error.json"
 
@@ -52,8 +53,20 @@ class State:
 
     @classmethod
     def read(cls, folder: Path) -> "State":
-        """Read back :meth:`write`."""
-        return cls(load_file(folder / "state.safetensors"), json.loads((folder / "state.json").read_text()))
+        """Read back :meth:`write`; nothing but safetensors and JSON is opened.
+
+        Raises:
+            InputError: Either file is missing, torn or something else.
+        """
+        try:
+            return cls(load_file(folder / "state.safetensors"), json.loads((folder / "state.json").read_text()))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(
+                "a checkpoint cannot be read: it is torn, or no safetensors file",
+                value=type(error).__name__,
+                where=str(folder),
+                remedy="Move the training's folder under training/ in the lake away, and run again: it begins anew",
+            ) from error
 
 
 Save = Callable[[State, dict[str, float]], None]
@@ -69,10 +82,6 @@ def _run(config: dict[str, Any]) -> None:
     module, _, name = config["loop"].partition(":")
     loop: Loop = getattr(importlib.import_module(module), name)
     checkpoint = ray.train.get_checkpoint()
-    resume = None
-    if checkpoint is not None:
-        with checkpoint.as_directory() as path:
-            resume = State.read(Path(path))
 
     def save(state: State, metrics: dict[str, float]) -> None:
         if world.rank:
@@ -84,6 +93,10 @@ def _run(config: dict[str, Any]) -> None:
         place.write(PROGRESS, metrics)
 
     try:
+        resume = None
+        if checkpoint is not None:
+            with checkpoint.as_directory() as path:
+                resume = State.read(Path(path))
         loop(config["spec"], world, resume, save)
     except Exception as error:  # returned as data: Ray Train would try again what can only fail again
         if world.size > 1 and not isinstance(error, NeuroconceptsError):

@@ -1,7 +1,7 @@
 """The training loop over one stream of batches, for any number of members at once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,10 +22,19 @@ from neuroconcepts_ray.sae.step import take
 
 @dataclass
 class Member:
-    """One SAE of a training: its config, and its state, which changes."""
+    """One SAE of a training: its config, and its state and history, which change.
+
+    Attributes:
+        config: The config.
+        state: The state.
+        history: ``steps``, ``loss``, ``l0`` and ``dead`` at about 100 steps, whatever ``checkpoint_every`` is.
+    """
 
     config: SAEConfig
     state: Progress
+    history: dict[str, list[int | float]] = field(
+        default_factory=lambda: {name: [] for name in ("steps", "loss", "l0", "dead")}
+    )
 
 
 def advance(member: Member, x: Float[Tensor, "b d"], peers: Peers = ALONE) -> Losses:
@@ -97,7 +106,15 @@ def fit(
     for x in rows.batches(mine):
         losses = [advance(member, x, peers) for member in members]
         step += 1
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            save(step, [report(member, one, peers) for member, one in zip(members, losses, strict=True)])
+        last = step == config.steps
+        record, keep = last or step % max(1, config.steps // 100) == 0, last or step % config.checkpoint_every == 0
+        if record or keep:
+            told = [report(member, one, peers) for member, one in zip(members, losses, strict=True)]
+            if record:
+                for member, one in zip(members, told, strict=True):
+                    for name, value in ({"steps": step} | one).items():
+                        member.history[name].append(value)
+            if keep:
+                save(step, told)
         if step == config.steps:
             return

@@ -1,5 +1,6 @@
 """``fit``: the sparse autoencoder on Ray Train."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.peers import Group
 from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.distributed.train import Save, State, World, forget, train
 from neuroconcepts_ray.errors import InputError
@@ -20,14 +22,15 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.sae.begin import begin
 from neuroconcepts_ray.sae.bring import bring
 from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan, resolved
-from neuroconcepts_ray.sae.data import Resident
 from neuroconcepts_ray.sae.family.build import objective
 from neuroconcepts_ray.sae.fit import Member, fit
 from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.metrics import Metrics, evaluate
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
-from neuroconcepts_ray.sae.progress import Progress
+from neuroconcepts_ray.sae.peers import ALONE
+from neuroconcepts_ray.sae.progress import Progress, check_shapes
 from neuroconcepts_ray.sae.rows import has_role
+from neuroconcepts_ray.sae.source import training_rows
 
 
 def _address(manifest: Manifest) -> dict[str, str]:
@@ -75,25 +78,25 @@ def role_activations(
 
 def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -> None:
     """The training loop as :func:`neuroconcepts_ray.distributed.train.train` calls it."""
-    if world.size != 1:
-        raise InputError("an SAE is fitted by one worker in this version", value=world.size, limit=1)
     config = validate(SAEConfig, spec["config"])
     lake = Lake.open(spec["lake"], spec["phi"])
     catalog, activations = _open(lake, spec["catalog"]), _open(lake, spec["activations"])
-    (x,) = role_activations(lake, catalog, activations, FIT_ROLES)
     profile = numeric_profile(device=spec["device"])
     if resume is not None and resume.meta["profile"] != profile:
         resume = None  # half of one arithmetic and half of another would be neither's bytes
-    rows = Resident(torch.from_numpy(x).to(spec["device"]))
+    rows = training_rows(lake, catalog, activations, config.memory, spec["device"])
     if resume is None:
-        state = begin(rows, config)
+        member = Member(config, begin(rows, config))
     else:
+        check_shapes(resume.tensors, config.width(rows.d), rows.d)
         state = Progress.from_tensors(resume.tensors, resume.meta["step"], spec["device"])
+        member = Member(config, state, resume.meta["history"])
 
     def checkpoint(step: int, told: list[dict[str, float]]) -> None:
-        save(State(state.tensors(), {"step": step, "profile": profile}), {"step": step} | told[0])
+        meta = {"step": step, "profile": profile, "history": member.history}
+        save(State(member.state.tensors(), json.loads(json.dumps(meta))), {"step": step} | told[0])
 
-    fit(rows, [Member(config, state)], checkpoint)
+    fit(rows, [member], checkpoint, Group() if world.size > 1 else ALONE)
 
 
 def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> Metrics:
@@ -164,6 +167,7 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
     sae = fold(last, objective(config, len(last.idle)).at(last.step))
     metrics = _measured(lake, have, config.tap, CHOICE_ROLE, sae)
     parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap, config.variant).items()]
+    parts.append(lake.put_part(planned, "history.json", json.dumps(state.meta["history"]).encode()))
     facts = {
         "variant": config.variant,
         "tap": config.tap,

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.sae.objective import Weights
 
 
@@ -62,3 +63,24 @@ class Progress:
             buffers=group("b"),
             average=group("a"),
         )
+
+
+def check_shapes(tensors: dict[str, Tensor], n: int, d: int) -> None:
+    """Refuse a checkpoint of another width or dimension; it stays as it is.
+
+    Raises:
+        InputError: A tensor is missing or has another shape.
+    """
+    wanted = {"idle": (n,), "mean": (d,), "scale": ()}
+    shapes = {"W_enc": (n, d), "b_enc": (n,), "W_dec": (n, d), "b_dec": (d,)}
+    wanted |= {f"{prefix}.{name}": shape for prefix in "wmv" for name, shape in shapes.items()}
+    for name, shape in wanted.items():
+        found = tuple(tensors[name].shape) if name in tensors else None
+        if found != shape:
+            raise InputError(
+                "the checkpoint of a training does not fit its config and activations",
+                value=found,
+                limit=shape,
+                where=name,
+                remedy="Move the training's folder under training/ in the lake away, and run again: it begins anew",
+            )
