@@ -59,5 +59,6 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     w, h = WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" role="img">'
-        f'<title>{escape(title)}</title><rect width="{w}" height="{h}" fill="#fff"/>{axes}{"".join(shapes)}{text}</svg>\n'
+        f'<title>{escape(title)}</title><rect width="{w}" height="{h}" fill="#fff"/>{axes}{"".join(shapes)}'
+        f"{text}</svg>\n"
     )

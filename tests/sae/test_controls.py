@@ -23,7 +23,7 @@ from neuroconcepts_ray.sae.stability import stability
 def test_bits_are_the_logarithm_of_the_supports_and_the_values() -> None:
     assert code_bits(64, 5.0) == pytest.approx(log2(comb(64, 5)) + 40)
     assert code_bits(8, 8.0) == pytest.approx(64)
-    assert components_at(65) == 9
+    assert components_at(65.0) == 9
 
 
 def test_a_random_dictionary_explains_all_with_d_latents_and_less_with_few() -> None:
