@@ -46,7 +46,7 @@ def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
     """TensorBoard events of a member, where its artifact has a history."""
     if not any(part.key.endswith("history.json") for part in sae.parts):
         return
-    from tensorboardX import SummaryWriter
+    from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
     history = json.loads(line.lake.read(sae.part("history.json")))
     with SummaryWriter(str(folder / "events" / name)) as writer:
@@ -100,7 +100,8 @@ def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run
     for pair in stable:
         say(
             f"Seeds {' and '.join(pair['seeds'])} {pair['members'] or ''}: mean |cos| of matched latents "
-            f"{pair['pw_mcc']:.2f} (two random dictionaries {pair['random_pw_mcc']:.2f}), {pair['same']:.0%} at least .9"
+            f"{pair['pw_mcc']:.2f} (two random dictionaries {pair['random_pw_mcc']:.2f}), "
+            f"{pair['same']:.0%} at least .9"
         )
     for row in rows:
         for warning in row["warnings"]:

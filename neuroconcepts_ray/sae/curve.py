@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.sae.config import SAEConfig
@@ -38,9 +40,10 @@ def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], S
             )
         chosen[name] = listed
     members = []
-    for values in itertools.product(*chosen.values()):
-        told = dict(zip(chosen, values, strict=True))
-        members.append((told, validate(SAEConfig, config.model_dump(mode="json") | told)))
+    for point in itertools.product(*chosen.values()):
+        told = dict(zip(chosen, point, strict=True))
+        typed = {name: yaml.safe_load(value) for name, value in told.items()}
+        members.append((told, validate(SAEConfig, config.model_dump(mode="json") | typed)))
     return members
 
 

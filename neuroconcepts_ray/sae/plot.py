@@ -42,13 +42,13 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         shapes.append(f'<circle cx="{MARGIN + WIDTH - 140}" cy="{text_y - 4}" r="3" fill="{color}"/>')
         shapes.append(f'<text x="{MARGIN + WIDTH - 130}" y="{text_y}" font-size="12">{escape(name)}</text>')
     for log in range(low, high + 1):
-        x, y = place(log, 0)
+        x, y = place(float(log), 0.0)
         shapes.append(f'<text x="{x - 6:.1f}" y="{y + 16:.1f}" font-size="11">{2.0**log:g}</text>')
     for tenth in range(0, math.ceil(top * 5) + 1):
         if tenth / 5 <= top:
-            x, y = place(low, tenth / 5)
+            x, y = place(float(low), tenth / 5)
             shapes.append(f'<text x="{x - 26:.1f}" y="{y + 4:.1f}" font-size="11">{tenth / 5:.1f}</text>')
-    (x0, y0), (x1, y1) = place(low, 0), place(high, top)
+    (x0, y0), (x1, y1) = place(float(low), 0.0), place(float(high), top)
     axes = f'<path d="M{x0} {y1:.1f}V{y0}H{x1}" fill="none" stroke="#333"/>'
     words = [
         (MARGIN, 24, title),
