@@ -25,11 +25,48 @@ def _stage_command(entry: Stage) -> Callable[..., None]:
     return command
 
 
+def fit(
+    config: Config,
+    overrides: Set = None,
+    dry_run: DryRun = False,
+    new_only: NewOnly = False,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep", help="Values of a field of section sae. Repeatable: all combinations.", metavar="F=A,B"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Gets a sweep's curve.json, curve.svg and TensorBoard events.")] = Path(
+        "sweep"
+    ),
+) -> None:
+    """Fit a sparse autoencoder to the activations; or many, and draw their curve.
+
+    **Examples**
+
+    `neuroconcepts fit -c pipeline.yaml`
+
+    `neuroconcepts fit -c pipeline.yaml --sweep k=8,16,32 --sweep expansion=2,4 --dry-run`
+
+    `neuroconcepts fit -c pipeline.yaml --sweep k=8,16 --sweep seed=0,1 --out sweep`
+    """
+    if sweep:
+        from neuroconcepts_ray.cli import sweep as sweeps
+
+        sweeps.run(config, overrides or [], sweep, out, dry_run=dry_run, new_only=new_only)
+        return
+    from neuroconcepts_ray.cli import work
+
+    work.make(config, overrides or [], ("fit",), dry_run=dry_run, new_only=new_only)
+
+
 index_app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
 
 for _entry in TABLE:
     if _entry.verb == "index":
         app.add_typer(index_app, name="index", rich_help_panel="Stages, in order")
+    elif _entry.verb == "fit":
+        app.command("fit", rich_help_panel="Stages, in order")(fit)
     else:
         app.command(_entry.verb, rich_help_panel="Stages, in order")(_stage_command(_entry))
 

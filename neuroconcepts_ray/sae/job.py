@@ -19,18 +19,24 @@ from neuroconcepts_ray.distributed.train import Save, State, World, forget, trai
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.lake.recipe import canonical_json
 from neuroconcepts_ray.sae.begin import begin
 from neuroconcepts_ray.sae.bring import bring
 from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan, resolved
 from neuroconcepts_ray.sae.family.build import objective
 from neuroconcepts_ray.sae.fit import Member, fit
 from neuroconcepts_ray.sae.fold import fold
+from neuroconcepts_ray.sae.measure import PART as METRICS
+from neuroconcepts_ray.sae.measure import measured
 from neuroconcepts_ray.sae.metrics import Metrics, evaluate
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
 from neuroconcepts_ray.sae.peers import ALONE
 from neuroconcepts_ray.sae.progress import Progress, check_shapes
 from neuroconcepts_ray.sae.rows import has_role
 from neuroconcepts_ray.sae.source import training_rows
+
+
+HISTORY = "history.json"
 
 
 def _address(manifest: Manifest) -> dict[str, str]:
@@ -165,16 +171,17 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
     torch.set_num_threads(config.threads)
     last = Progress.from_tensors(state.tensors, state.meta["step"])
     sae = fold(last, objective(config, len(last.idle)).at(last.step))
-    metrics = _measured(lake, have, config.tap, CHOICE_ROLE, sae)
-    parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap, config.variant).items()]
-    parts.append(lake.put_part(planned, "history.json", json.dumps(state.meta["history"]).encode()))
+    figures, everything = measured(lake, have, config.tap, CHOICE_ROLE, sae)
+    files = save_sae(sae, config.tap, config.variant)
+    files |= {METRICS: canonical_json(everything), HISTORY: canonical_json(state.meta["history"])}
+    parts = [lake.put_part(planned, name, data) for name, data in files.items()]
     facts = {
         "variant": config.variant,
         "tap": config.tap,
         "n": sae.n,
         "d": sae.d,
         "k": sae.k,
-        CHOICE_ROLE: metrics.facts(),
+        CHOICE_ROLE: figures,
     }
     manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=state.meta["profile"])
     forget(folder, planned.artifact)

@@ -1,0 +1,109 @@
+"""``fit --sweep``: many SAEs over one archive, their curve, and what to be warned of."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.cli.work import say
+from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.lake import leases
+from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.pipeline import Pipeline
+from neuroconcepts_ray.sae.config import CHOICE_ROLE, SAEConfig, plan, resolved
+from neuroconcepts_ray.sae.curve import grid, warnings
+from neuroconcepts_ray.sae.plot import curve
+
+FIGURES = ("fvu", "l0", "dead_fraction", "pca_fvu", "pca_bits_fvu", "random_fvu", "mean_fvu")
+
+
+def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline) -> list[Manifest]:
+    from neuroconcepts_ray.sae.job import run as fit
+
+    return [fit(config, have, line.lake, line.config.compute)["sae"] for config in configs]
+
+
+def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line: Pipeline) -> list[dict[str, Any]]:
+    """Every pair of members that differ in nothing but the seed."""
+    from neuroconcepts_ray.sae.model import load_sae
+    from neuroconcepts_ray.sae.stability import stability
+
+    found = []
+    for (a, one), (b, other) in itertools.combinations(zip(told, saes, strict=True), 2):
+        rest = {name: value for name, value in a.items() if name != "seed"}
+        if "seed" in a and rest == {name: value for name, value in b.items() if name != "seed"}:
+            rows = [load_sae(line.lake, m).W_dec.cpu().numpy() for m in (one, other)]
+            found.append({"members": rest, "seeds": [a["seed"], b["seed"]], **stability(*rows).facts()})
+    return found
+
+
+def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
+    """TensorBoard events of a member, where its artifact has a history."""
+    if not any(part.key.endswith("history.json") for part in sae.parts):
+        return
+    from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+    history = json.loads(line.lake.read(sae.part("history.json")))
+    with SummaryWriter(str(folder / "events" / name)) as writer:
+        for key in ("loss", "l0", "dead"):
+            for step, value in zip(history["steps"], history[key], strict=True):
+                writer.add_scalar(key, value, step)
+
+
+def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run: bool, new_only: bool) -> None:
+    """Fit every member, and write ``curve.json``, ``curve.svg`` and TensorBoard events.
+
+    Raises:
+        ConfigError: An axis that is none.
+        InputError: The activations are not mined.
+    """
+    line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
+    members = grid(line.config.sae, axes)
+    told, configs = [one for one, _ in members], [resolved(config) for _, config in members]
+    names = [",".join(f"{key}={value}" for key, value in one.items()) for one in told]
+    outcomes = line.walk(until="mine")
+    for o in outcomes:
+        if o.manifest is None:
+            raise InputError(f"fit needs {o.name}, which is not finished", remedy=f"Run `neuroconcepts {o.stage.verb}`")
+    have = {o.name: o.manifest for o in outcomes if o.manifest is not None}
+    if dry_run:
+        for name, config in zip(names, configs, strict=True):
+            done = line.lake.find(plan(config, have)["sae"]) is not None
+            say(f"{name}: {'finished already' if done else 'to do'}")
+        return
+    with leases.hold(line.lake.store, "fit"):
+        saes = _fitted(configs, have, line)
+    rows = [
+        {"member": name, "set": one, "artifact": sae.artifact, **sae.facts[CHOICE_ROLE]}
+        for name, one, sae in zip(names, told, saes, strict=True)
+    ]
+    for row in rows:
+        row["warnings"] = warnings(row)
+    stable = _stability(told, saes, line)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "curve.json").write_text(json.dumps({"role": CHOICE_ROLE, "members": rows, "stability": stable}, indent=2))
+    (out / "curve.svg").write_text(curve(rows, f"{len(rows)} SAEs over {line.config.sae.tap}"))
+    for name, sae in zip(names, saes, strict=True):
+        _events(out, name, sae, line)
+    view = Table(box=None, pad_edge=False)
+    for heading in ("member", *FIGURES):
+        view.add_column(heading, justify="left" if heading == "member" else "right")
+    for row in rows:
+        figures = [row.get(key) for key in FIGURES]
+        view.add_row(row["member"], *("-" if value is None else f"{value:.3f}" for value in figures))
+    Console().print(view)
+    for pair in stable:
+        say(
+            f"Seeds {' and '.join(pair['seeds'])} {pair['members'] or ''}: mean |cos| of matched latents "
+            f"{pair['pw_mcc']:.2f} (two random dictionaries {pair['random_pw_mcc']:.2f}), "
+            f"{pair['same']:.0%} at least .9"
+        )
+    for row in rows:
+        for warning in row["warnings"]:
+            say(f"{row['member']} {warning}.")
+    say(f"Written: {out / 'curve.json'}, {out / 'curve.svg'}")

@@ -1,0 +1,76 @@
+"""The FVU–L0–dead curve of a sweep: its members in a grid, its rows, and what to be warned of."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.errors import ConfigError
+from neuroconcepts_ray.sae.config import SAEConfig
+
+OVERFIT = 1.5
+"""An SAE that leaves this many times as much unexplained on held-out images as on its own is said to overfit."""
+
+
+def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], SAEConfig]]:
+    """The cartesian product of axes, each as ``field=a,b,c``.
+
+    Args:
+        config: What the members share.
+        axes: One string an axis.
+
+    Returns:
+        What each member sets, and its config.
+
+    Raises:
+        ConfigError: Not of that form, an unknown field, a field twice, or a value that the field refuses.
+    """
+    chosen: dict[str, list[str]] = {}
+    for axis in axes:
+        name, _, values = axis.partition("=")
+        listed = [value.strip() for value in values.split(",") if value.strip()]
+        if name not in SAEConfig.model_fields or name in chosen or not listed:
+            raise ConfigError(
+                "not an axis of a sweep",
+                value=axis,
+                limit="field=value,value,… with a field of section sae, each field once",
+                where="--sweep",
+            )
+        chosen[name] = listed
+    members = []
+    for point in itertools.product(*chosen.values()):
+        told = dict(zip(chosen, point, strict=True))
+        typed = {name: yaml.safe_load(value) for name, value in told.items()}
+        members.append((told, validate(SAEConfig, config.model_dump(mode="json") | typed)))
+    return members
+
+
+def warnings(select: Mapping[str, Any]) -> list[str]:
+    """What the figures of one SAE warn of, in plain words with a remedy.
+
+    Args:
+        select: The facts measured on role select.
+    """
+    found = []
+    if select["fvu"] > select["pca_fvu"]:
+        found.append(
+            f"explains less than PCA with as many components (FVU {select['fvu']:.3f} against "
+            f"{select['pca_fvu']:.3f}): give more images, or lower sae.expansion or sae.k"
+        )
+    if select.get("random_fvu") is not None and select["fvu"] > select["random_fvu"]:
+        found.append(
+            f"explains less than a random dictionary (FVU {select['random_fvu']:.3f}): raise sae.steps, or check sae.lr"
+        )
+    if select.get("fit_fvu") is not None and select["fvu"] > OVERFIT * select["fit_fvu"]:
+        found.append(
+            f"overfits: FVU {select['fvu']:.3f} on held-out patients against {select['fit_fvu']:.3f} on its own: lower "
+            "sae.expansion or sae.steps, or give more images"
+        )
+    if select["dead_fraction"] > 0.5:
+        found.append(
+            f"{select['dead_fraction']:.0%} of its latents fire for no training image: lower sae.expansion, or raise "
+            "sae.steps"
+        )
+    return found
