@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits lint bench-retrieval bench-decode bench-precision clean
+.PHONY: demo test test-commits lint bench-retrieval bench-decode bench-precision bench-sae clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -30,6 +30,14 @@ bench-retrieval: $(STAMP)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-retrieval.txt
 	PEERS_PYTHON=$(PEERS)/bin/python $(PY) -m benchmarks.retrieval
+
+SAE_PEERS ?= benchmarks/out/peers-sae
+SAE_PEERS_PYTHON ?= $(SAE_PEERS)/bin/python
+
+bench-sae: $(STAMP)
+	test -x $(SAE_PEERS_PYTHON) || $(PYTHON) -m venv $(SAE_PEERS)
+	test ! -d $(SAE_PEERS) || $(SAE_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-sae.txt
+	SAE_PEERS_PYTHON=$(SAE_PEERS_PYTHON) $(PY) -m benchmarks.sae
 
 bench-decode bench-precision: $(STAMP)
 	$(PY) -m benchmarks.$(@:bench-%=%)
