@@ -26,27 +26,50 @@ class SAEConfig(StrictModel):
 
     tap: str = "pre_logits"
     """Which activations it reads; `explain` takes logits apart only through `pre_logits`."""
-    variant: Literal["topk"] = "topk"
+    variant: Literal["topk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu_l1"] = "topk"
     """Which member of the family."""
     inputs: Literal["standard", "raw"] = "standard"
     """standard: centred, and scaled to unit variance over all dimensions, which is folded back into the saved weights.
-    raw: as they come."""
+    raw: as they come, with b_dec from zero."""
+    bias: Literal["mean", "geometric_median"] = "mean"
+    """What standard inputs are centred on, and so where b_dec begins."""
+    init: Literal["data", "random"] = "data"
+    """Where the weights begin: decoder rows between training images and noise and the encoder their transpose, or
+    both at random."""
     expansion: int = Field(2, ge=1)
     """Latents per dimension of the activations. On a few thousand images 2 holds out better than 4; raise it with the
     archive."""
     latents: int | None = Field(None, ge=1)
     """Number of latents; overrides `expansion`."""
     k: int = Field(16, ge=1)
-    """Latents that may fire for one image."""
+    """Latents that may fire for one image: in topk at most, in batchtopk and matryoshka on average over a batch, in
+    jumprelu as the average that its penalty aims at. gated and relu_l1 have `penalty` alone."""
+    k_start: int | None = Field(None, ge=1)
+    """k at the first step, from which it moves linearly to `k` over `k_warmup` steps; none = `k` throughout."""
+    k_warmup: int = Field(100, ge=1)
+    """Steps until k is reached, where `k_start` is given."""
+    prefixes: list[float] = Field([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0], min_length=1)
+    """Rising shares of the latents, the last of them 1: the first so many of a matryoshka reconstruct alone."""
+    penalty: float | None = Field(None, ge=0)
+    """Coefficient beside the mean squared error per dimension: of Σ|z| in relu_l1 and gated, none = 2/d; of
+    (L0/k − 1)² in jumprelu, none = 0.1."""
+    penalty_warmup: int = Field(0, ge=0)
+    """Steps over which the penalty rises linearly from nothing."""
+    bandwidth: float = Field(0.1, gt=0)
+    """ε of the kernel that trains the thresholds of jumprelu, in units of its pre-activations."""
     aux_k: int = Field(256, ge=0)
     """Dead latents that fit the residual in the auxiliary loss; 0 turns it off."""
     aux_coefficient: float = Field(1 / 32, ge=0)
     """Weight of the auxiliary loss."""
     dead_after: int = Field(5_000, ge=1)
     """A latent is dead once it has not fired for so many training samples."""
+    resample_every: int = Field(0, ge=0)
+    """Steps between resamplings, which put dead latents on images that the SAE reconstructs badly; 0 = never."""
     steps: int = Field(600, ge=1)
     """Optimiser steps: with the default batch 153,600 samples, some 100 epochs of a small archive; of a large one
     give several epochs (`select.fvu` in the artifact's facts says when more is worse)."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training images; overrides `steps`."""
     batch_size: int = Field(256, ge=1)
     """Images a step, over all workers; bounded by the number of images."""
     lr: float | None = Field(None, gt=0)
@@ -54,8 +77,8 @@ class SAEConfig(StrictModel):
     decoder row of unit norm equally far whatever d is (0.003 at d = 512)."""
     warmup: int = Field(50, ge=0)
     """Steps over which the learning rate rises linearly."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """The learning rate after the warm-up: falling to zero as half a cosine, or constant."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """The learning rate after the warm-up: falling to zero as half a cosine or as a line, or constant."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of an exponential moving average of the weights, which then is the SAE; none keeps the last weights."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -78,9 +101,37 @@ class SAEConfig(StrictModel):
     def _fits(self) -> "SAEConfig":
         if self.batch_size % self.workers:
             raise ValueError(f"batch_size = {self.batch_size} is not a multiple of workers = {self.workers}")
-        if self.latents is not None and self.k > self.latents:
+        if self.latents is not None and self.k > self.latents and self.counts:
             raise ValueError(f"k = {self.k} exceeds latents = {self.latents}")
+        rising = all(a < b for a, b in zip([0.0, *self.prefixes], self.prefixes, strict=False))
+        if not rising or self.prefixes[-1] != 1:
+            raise ValueError(f"prefixes = {self.prefixes} do not rise from above 0 to 1")
+        if self.bias != "mean" and self.inputs == "raw":
+            raise ValueError(f"bias = {self.bias} is for standard inputs: raw ones have b_dec from zero")
+        if self.epochs is None and self.k_start is not None and self.k_warmup > self.steps:
+            raise ValueError(f"k_warmup = {self.k_warmup} exceeds steps = {self.steps}: k would not be reached")
         return self
+
+    @property
+    def counts(self) -> bool:
+        """Whether the member has a k."""
+        return self.variant not in ("gated", "relu_l1")
+
+    def resolve_steps(self, rows: int) -> "SAEConfig":
+        """The config with ``steps`` in the place of ``epochs``, so that each row is seen so often on average.
+
+        Args:
+            rows: Training rows.
+
+        Raises:
+            ConfigError: k would not have come down to its value by then.
+        """
+        if self.epochs is None:
+            return self
+        steps = max(1, round(self.epochs * rows / min(self.batch_size, rows)))
+        if self.k_start is not None and self.k_warmup > steps:
+            raise ConfigError("k would not be reached", value=self.k_warmup, limit=f"≤ {steps}", where="sae.k_warmup")
+        return self.model_copy(update={"steps": steps, "epochs": None})
 
     def peak_lr(self, d: int) -> float:
         """Peak learning rate over activations of dimension ``d``."""

@@ -16,6 +16,7 @@ from neuroconcepts_ray.sae.objective import Losses, Moment
 from neuroconcepts_ray.sae.optimise import learning_rate
 from neuroconcepts_ray.sae.peers import ALONE, Peers
 from neuroconcepts_ray.sae.progress import Progress
+from neuroconcepts_ray.sae.revive import due, resample
 from neuroconcepts_ray.sae.step import take
 
 
@@ -42,12 +43,19 @@ def advance(member: Member, x: Float[Tensor, "b d"], peers: Peers = ALONE) -> Lo
     lr = learning_rate(
         state.step, peak=config.peak_lr(x.shape[1]), warmup=config.warmup, steps=config.steps, schedule=config.schedule
     )
-    losses = take(state, made, (x - state.mean) / state.scale, moment, lr)
+    x = (x - state.mean) / state.scale
+    losses = take(state, made, x, moment, lr)
     made.observe(state.buffers, losses)
     state.step += 1
     state.idle.add_(rows).masked_fill_(peers.max(losses.fired.to(torch.uint8)).bool(), 0)
-    for name, average in state.average.items():
-        average.lerp_(state.weights[name], 1 - (config.ema or 0))
+    if config.ema is not None:
+        # Its weights sum to one from the first step on, so that nothing of the untrained SAE stays in it.
+        rate = (1 - config.ema) / (1 - config.ema**state.step)
+        now = state.weights | state.buffers
+        for name, average in state.average.items():
+            average.lerp_(now[name], rate)
+    if due(state.step, config.resample_every, config.steps):
+        resample(state, made, x, dead_after=config.dead_after, seed=config.seed, peers=peers)
     return losses
 
 

@@ -16,6 +16,11 @@ Weights = dict[str, Tensor]
 SHARED = ("W_enc", "b_enc", "W_dec", "b_dec")
 
 
+def pre_activations(w: Weights, x: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:
+    """(x − b_dec) W_encᵀ + b_enc."""
+    return (x - w["b_dec"]) @ w["W_enc"].T + w["b_enc"]
+
+
 @dataclass(frozen=True)
 class Moment:
     """What a step knows beside weights and batch.
@@ -57,8 +62,8 @@ class Objective(Protocol):
     def at(self, step: int) -> "Objective":
         """The objective in force at a step, counted from 0: with k or the penalty where the warm-up has it."""
 
-    def own(self, n: int, device: torch.device) -> Weights:
-        """Its own trained parameters before the first step, beside the four that all members have."""
+    def own(self, w: Weights, x: Float[Tensor, "b d"]) -> Weights:
+        """Its own trained parameters [n] before the first step, given the four of all members and some inputs."""
 
     def buffers(self, n: int, device: torch.device) -> Weights:
         """What it keeps beside them and does not train."""

@@ -21,13 +21,16 @@ def normalise(W_dec: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return unit
 
 
-def learning_rate(step: int, *, peak: float, warmup: int, steps: int, schedule: Literal["cosine", "constant"]) -> float:
+def learning_rate(
+    step: int, *, peak: float, warmup: int, steps: int, schedule: Literal["cosine", "linear", "constant"]
+) -> float:
     """The learning rate of a step, counted from 0."""
     if step < warmup:
         return peak * (step + 1) / warmup
     if schedule == "constant":
         return peak
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * (1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Progress:
         scale: What they are divided by: the root of the mean squared deviation, or one.
         step: Steps done.
         buffers: What the objective keeps beside its weights.
-        average: The exponential moving average of the weights; empty where there is none.
+        average: The exponential moving average of weights and buffers; empty where there is none.
     """
 
     weights: Weights

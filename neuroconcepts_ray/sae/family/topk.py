@@ -1,6 +1,6 @@
 """TopK (Gao et al. 2024): the k largest pre-activations of each input fire."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from neuroconcepts_ray.sae.activation import Activation, TopK
 from neuroconcepts_ray.sae.family.auxk import AuxK
-from neuroconcepts_ray.sae.objective import Losses, Moment, Weights
+from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
+from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,18 @@ class TopKObjective:
     Attributes:
         k: How many may fire.
         aux: The auxiliary loss.
+        warmup: Of k.
     """
 
     k: int
     aux: AuxK
+    warmup: Ramp = AT_ONCE
 
-    def at(self, step: int) -> "TopKObjective":  # noqa: ARG002
-        """The same at every step."""
-        return self
+    def at(self, step: int) -> "TopKObjective":
+        """With k as it is at a step."""
+        return replace(self, k=round(self.warmup.at(step, float(self.k))))
 
-    def own(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
+    def own(self, w: Weights, x: Float[Tensor, "b d"]) -> Weights:  # noqa: ARG002
         """No parameters of its own."""
         return {}
 
@@ -37,7 +40,7 @@ class TopKObjective:
 
     def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
         """‖x − x̂‖² / (b d) + AuxK."""
-        pre = (x - w["b_dec"]) @ w["W_enc"].T + w["b_enc"]
+        pre = pre_activations(w, x)
         z = TopK(self.k).dense(pre)
         residual = x - (z @ w["W_dec"] + w["b_dec"])
         reconstruction = residual.square().sum() / (moment.rows * x.shape[1])
