@@ -43,8 +43,8 @@ def advance(member: Member, x: Float[Tensor, "b d"], peers: Peers = ALONE) -> Lo
     lr = learning_rate(
         state.step, peak=config.peak_lr(x.shape[1]), warmup=config.warmup, steps=config.steps, schedule=config.schedule
     )
-    x = (x - state.mean) / state.scale
-    losses = take(state, made, x, moment, lr)
+    x = (x - state.mean).div_(state.scale)
+    losses = take(state, made, x, moment, lr, config.precision)
     made.observe(state.buffers, losses)
     state.step += 1
     state.idle.add_(rows).masked_fill_(peers.max(losses.fired.to(torch.uint8)).bool(), 0)

@@ -41,10 +41,17 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
 
+    def constants(self, lr: float, step: int) -> tuple[float, float]:
+        """Size and ε of w −= size · m / (√v + ε) at a step counted from 1.
+
+        m/c₁ / (√(v/c₂) + ε) = (√c₂/c₁) m / (√v + ε√c₂): one pass over memory less.
+        """
+        c1, c2 = 1 - self.beta1**step, math.sqrt(1 - self.beta2**step)
+        return lr * c2 / c1, self.epsilon * c2
+
     def update(self, w: Tensor, m: Tensor, v: Tensor, grad: Tensor, *, lr: float, step: int) -> None:
         """Update a weight and its two moments in place; ``step`` counts from 1."""
         m.lerp_(grad, 1 - self.beta1)
         v.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
-        # m/c₁ / (√(v/c₂) + ε) = (√c₂/c₁) m / (√v + ε√c₂): one pass over memory less.
-        c1, c2 = 1 - self.beta1**step, math.sqrt(1 - self.beta2**step)
-        w.addcdiv_(m, v.sqrt().add_(self.epsilon * c2), value=-lr * c2 / c1)
+        size, epsilon = self.constants(lr, step)
+        w.addcdiv_(m, v.sqrt().add_(epsilon), value=-size)
