@@ -43,7 +43,7 @@ class Task:
     n: int
     k: int
     settings: str = "own"
-    lr: float = 1e-3
+    lr: float = 3e-3
     seed: int = 0
     score: bool = True
     options: dict[str, Any] = field(default_factory=dict)
