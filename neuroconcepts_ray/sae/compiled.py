@@ -115,9 +115,7 @@ class Compiled:
         """The code with values ReLU(x · W_enc + b_enc) in the weights' precision."""
         values = self._space("rescored", len(code.latents), dtype=x.dtype)
         entries = code.start.numpy(), code.latents.numpy()
-        share(
-            kernels.rescore, len(x), *entries, x.numpy(), w["W_enc"].numpy(), w["b_enc"].numpy(), values.numpy()
-        )
+        share(kernels.rescore, len(x), *entries, x.numpy(), w["W_enc"].numpy(), w["b_enc"].numpy(), values.numpy())
         return Code(code.start, code.latents, values)
 
     def decode(self, w: Weights, x: Float[Tensor, "b d"], code: Code, prefixes: Prefixes) -> Decoded:

@@ -14,10 +14,11 @@ import numpy as np
 from numba import njit
 
 FAST = {"reassoc", "contract", "nsz"}
-"""Sums in vector registers, and multiply-add in one rounding."""
+"""Sums in vector registers, and multiply-add in one rounding. Beside it goes numba's error_model="numpy": the check for
+a division by zero keeps a loop out of vector registers."""
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 @no_type_check
 def _combine(out, rows, index, stride, offset, weight, sign, first, last):
     """out += sign Σ_e weight_e rows[index_e · stride + offset]: four rows at a time, which wait for memory together."""
@@ -35,7 +36,7 @@ def _combine(out, rows, index, stride, offset, weight, sign, first, last):
             out[t] += (p * a[t] + q * b[t]) + (r * c[t] + s * d[t])
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 @no_type_check
 def _products(x, rows, index, first, last, out):
     """out[e] = x · rows[index_e], four at a time."""
@@ -63,7 +64,7 @@ def rescore(first, last, start, latents, x, W_enc, b_enc, values):
             values[e] = x.dtype.type(0) if pre <= 0 else pre
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 @no_type_check
 def decode(first, last, piece, start, latents, values, x, W_dec, ends, scale, residual, squares, slopes, total):
     """Residuals after each prefix of latents, their squares, and the gradient by each value.
@@ -136,7 +137,7 @@ def group(start, latents, values, slopes, begin, rows, by_value, by_slope, bias)
                 at[j] += 1
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 @no_type_check
 def _adam(w, m, v, grad, constants):
     beta1, beta2, size, epsilon = constants
@@ -150,7 +151,7 @@ def _adam(w, m, v, grad, constants):
         w[t] -= size * a / (np.sqrt(b) + epsilon)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 @no_type_check
 def update(first, last, piece, make, apply, entries, extra, x, residual, scale, grads, pull, enc, dec, constants):
     """Gradients of both matrices, latent after latent, and Adam on them: at once, or one half now and one later.

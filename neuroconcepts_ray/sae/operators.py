@@ -99,7 +99,9 @@ class Operators:
         """Entries by latent."""
         fires = (code.values != 0).nonzero().squeeze(1)
         order = fires[code.latents[fires].argsort(stable=True)]
-        begin = torch.searchsorted(code.latents[order], torch.arange(n + 1, device=order.device, dtype=code.latents.dtype))
+        begin = torch.searchsorted(
+            code.latents[order], torch.arange(n + 1, device=order.device, dtype=code.latents.dtype)
+        )
         slopes = decoded.slopes[order]
         bias = _sums(slopes[:, None], torch.arange(len(order), device=order.device), begin, torch.ones_like(slopes))
         return Grouped(begin, _owners(code.start)[order], code.values[order], slopes, bias.squeeze(1))
