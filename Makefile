@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits lint test-sae-formats bench-retrieval bench-decode bench-precision clean
+.PHONY: demo test test-commits lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -38,6 +38,11 @@ test-sae-formats: $(STAMP)
 	test -x $(PEERS_SAE)/bin/python || $(PYTHON) -m venv $(PEERS_SAE)
 	$(PEERS_SAE)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-sae.txt
 	PEERS_PYTHON=$(PEERS_SAE)/bin/python $(PY) -m benchmarks.sae_formats
+
+bench-sae: $(STAMP)
+	test -x $(PEERS_SAE)/bin/python || $(PYTHON) -m venv $(PEERS_SAE)
+	$(PEERS_SAE)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-sae.txt
+	SAE_PEERS_PYTHON=$(PEERS_SAE)/bin/python $(PY) -m benchmarks.sae
 
 bench-decode bench-precision: $(STAMP)
 	$(PY) -m benchmarks.$(@:bench-%=%)
