@@ -35,7 +35,6 @@ from neuroconcepts_ray.sae.progress import Progress, check_shapes
 from neuroconcepts_ray.sae.rows import has_role
 from neuroconcepts_ray.sae.source import training_rows
 
-
 HISTORY = "history.json"
 
 
