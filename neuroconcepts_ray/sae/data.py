@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCK = 8192
-"""Rows that are looked at together where all are."""
+BLOCK = 1024
+"""Rows that are looked at together where all are: the same wherever they are kept, for sums round by it."""
 
 Order = Iterator[Int[np.ndarray, " b"]]
 
@@ -23,10 +23,13 @@ def batches(rows: int, size: int, seed: int, start: int) -> Order:
     size = min(size, rows)
     per_epoch = rows // size
     epoch, position = divmod(start, per_epoch)
+    small = np.int32 if rows <= np.iinfo(np.int32).max else np.int64  # the same order in half the memory
     while True:
-        order = np.random.default_rng([seed, 1, epoch]).permutation(rows)
+        order = np.random.default_rng([seed, 1, epoch]).permutation(np.arange(rows, dtype=small))
         for i in range(position, per_epoch):
-            yield order[i * size : (i + 1) * size]
+            # A copy: what is read ahead must not keep the order of an epoch that is over.
+            yield order[i * size : (i + 1) * size].astype(np.int64)
+        del order
         epoch, position = epoch + 1, 0
 
 

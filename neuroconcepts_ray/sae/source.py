@@ -1,10 +1,11 @@
 """The training rows of an SAE out of the lake: those with a role for it, in memory or on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.tables import load_catalog
@@ -14,12 +15,48 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.table import tensor_rows
 from neuroconcepts_ray.sae.config import FIT_ROLES
 from neuroconcepts_ray.sae.data import Resident, Rows
-from neuroconcepts_ray.sae.rows import has_role
 from neuroconcepts_ray.sae.spool import Spooled
+
+
+def no_rows(roles: tuple[str, ...], where: str) -> InputError:
+    """The error of roles without images."""
+    return InputError(
+        "no image has any of these roles",
+        value=", ".join(roles),
+        where=where,
+        remedy="Set the catalog's role shares so that each role has patients",
+    )
+
+
+def _selected(lake: Lake, activations: Manifest, wanted: Mapping[str, bool]) -> Iterator[Float[np.ndarray, "_ d"]]:
+    """Rows of images that are wanted, part by part; an image may have several.
+
+    Args:
+        lake: The lake.
+        activations: Activations of one tap.
+        wanted: Every image of the catalog, and whether it is.
+
+    Raises:
+        InputError: An image that the catalog lacks.
+    """
+    for part in activations.parts:
+        table = lake.table(part, ["image_id", "activation"])
+        ids = table["image_id"].to_pylist()
+        try:
+            mask = np.array([wanted[image_id] for image_id in ids], dtype=bool)
+        except KeyError as error:
+            raise InputError(
+                "an image is not in the catalog", value=error.args[0], remedy="Run `mine` on this catalog again"
+            ) from None
+        if mask.any():
+            yield tensor_rows(table["activation"])[mask]
 
 
 def training_rows(lake: Lake, catalog: Manifest, activations: Manifest, memory: float, device: str) -> Rows:
     """The rows whose image has role fit or probe, in the table's order; an image may have several.
+
+    Each part is read once. Beside what is returned, memory holds one part and the catalog's ids; rows that turn out
+    not to fit are held to the budget until they are on disk.
 
     Args:
         lake: The lake.
@@ -35,31 +72,19 @@ def training_rows(lake: Lake, catalog: Manifest, activations: Manifest, memory: 
     """
     images = load_catalog(lake, catalog)
     check_disjoint(images.groups, images.roles)
-    d = int(activations.facts["d"])
-    masks: list[Bool[np.ndarray, " _"]] = []
-    for part in activations.parts:
-        ids = np.array(lake.table(part, ["image_id"])["image_id"].to_pylist(), dtype=np.str_)
-        known = has_role(ids, images.image_ids, images.roles, FIT_ROLES) if len(ids) else np.zeros(0, bool)
-        masks.append(known)
-    rows = sum(int(mask.sum()) for mask in masks)
+    d, budget = int(activations.facts["d"]), int(memory * 1e9)
+    chosen = np.isin(images.roles, FIT_ROLES)
+    share = float(chosen.mean()) if len(chosen) else 0.0
+    parts = _selected(lake, activations, dict(zip(images.image_ids.tolist(), chosen.tolist(), strict=True)))
+    every = sum(part.rows for part in activations.parts)
+    # Room for all roles, of which the system gives what is written to.
+    x, rows = torch.empty((min(every, budget // max(1, 4 * d)), d)), 0
+    for part in parts:
+        if rows + len(part) > len(x):
+            held = (x[:rows].numpy(), part)
+            return Spooled(chain(held, parts), round(share * every), d, budget, device)
+        x[rows : rows + len(part)] = torch.from_numpy(part)
+        rows += len(part)
     if not rows:
-        raise InputError(
-            "no image has any of these roles",
-            value=", ".join(FIT_ROLES),
-            where=activations.name,
-            remedy="Set the catalog's role shares so that each role has patients",
-        )
-
-    def selected() -> Iterator[Float[np.ndarray, "_ d"]]:
-        for part, mask in zip(activations.parts, masks, strict=True):
-            if mask.any():
-                yield tensor_rows(lake.table(part, ["activation"])["activation"])[mask]
-
-    budget = int(memory * 1e9)
-    if rows * d * 4 > budget:
-        return Spooled(selected(), rows, d, budget, device)
-    x, start = torch.empty((rows, d), device=device), 0
-    for piece in selected():
-        x[start : start + len(piece)] = torch.from_numpy(piece)
-        start += len(piece)
-    return Resident(x)
+        raise no_rows(FIT_ROLES, activations.name)
+    return Resident(x[:rows].to(device))

@@ -3,6 +3,7 @@
 The file is read by position, not mapped, so that pages of it never count as this process's memory.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,15 +20,33 @@ from torch import Tensor
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.sae.data import BLOCK, Order
 
+NUMBERS = 48
+"""Bytes beside each row of a window: its number, its place, and what sorting them takes."""
+
 Window = tuple[Float[np.ndarray, "w d"], list[Int[np.ndarray, " b"]]]
+
+
+def _no_room(free: int, needed: int, folder: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        "the disk lacks room for the activations that do not fit in memory",
+        value=f"{free / 1e9:.1f} GB free",
+        limit=f"{needed / 1e9:.1f} GB",
+        where=folder,
+        remedy="Make room, point TMPDIR to a larger disk, or raise sae.memory",
+    )
 
 
 class Spooled:
     """Rows on local disk, in a file without a name: the system frees it when the process ends, killed or not.
 
+    In memory, at most: while they are written, one part; while all are looked at, one block of :data:`BLOCK` rows;
+    while they are trained on, ``budget`` (or two batches, where those are more) and the one batch that is given out.
+    :meth:`take` holds the rows asked for and two blocks. The order of an epoch, which
+    :func:`neuroconcepts_ray.sae.data.batches` has, comes to another 4 bytes a row (8 while it is shuffled).
+
     Args:
         parts: The rows, some at a time; read once.
-        rows: How many there are.
+        rows: How many they will be, nearly: what the disk must have room for.
         d: Their dimension.
         budget: Bytes of rows held in memory: half for the batches in use, half for those read ahead.
         device: Where batches go.
@@ -39,23 +58,23 @@ class Spooled:
     def __init__(
         self, parts: Iterable[Float[np.ndarray, "_ d"]], rows: int, d: int, budget: int, device: str = "cpu"
     ) -> None:
-        self._rows, self._d, self._budget, self._device = rows, d, budget, device
+        self._rows, self._d, self._budget, self._device = 0, d, budget, device
         folder = tempfile.gettempdir()
         free, needed = shutil.disk_usage(folder).free, rows * d * 4
         if needed > free:
-            raise EnvironmentFault(
-                "the disk lacks room for the activations that do not fit in memory",
-                value=f"{free / 1e9:.1f} GB free",
-                limit=f"{needed / 1e9:.1f} GB",
-                where=folder,
-                remedy="Make room, point TMPDIR to a larger disk, or raise sae.memory",
-            )
+            raise _no_room(free, needed, folder)
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  lives as long as the rows
         weakref.finalize(self, self._file.close)
         for part in parts:
             left = np.ascontiguousarray(part, dtype=np.float32).data.cast("B")
-            while left:
-                left = left[self._file.write(left) :]
+            self._rows += len(part)
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise _no_room(shutil.disk_usage(folder).free, needed, folder) from error
 
     @property
     def d(self) -> int:
@@ -83,8 +102,14 @@ class Spooled:
 
     def take(self, numbers: Int[np.ndarray, " b"]) -> Float[Tensor, "b d"]:
         """These rows, on the device."""
-        ascending, inverse = np.unique(numbers, return_inverse=True)
-        return torch.from_numpy(self._read(ascending)[inverse]).to(self._device)
+        x = torch.empty((len(numbers), self._d), device=self._device)
+        order = np.argsort(numbers, kind="stable")
+        for start in range(0, len(order), BLOCK):
+            places = order[start : start + BLOCK]
+            ascending, inverse = np.unique(numbers[places], return_inverse=True)
+            found = torch.from_numpy(self._read(ascending)[inverse])
+            x[torch.from_numpy(places).to(self._device)] = found.to(self._device)
+        return x
 
     def blocks(self) -> Iterator[Float[Tensor, "b d"]]:
         """All rows in their order."""
@@ -95,7 +120,7 @@ class Spooled:
         first = next(order, None)
         if first is None:
             return np.empty((0, self._d), np.float32), []
-        count = max(1, self._budget // 2 // (len(first) * self._d * 4))
+        count = max(1, self._budget // 2 // (len(first) * (self._d * 4 + NUMBERS)))
         parts = [first, *islice(order, count - 1)]
         ascending, inverse = np.unique(np.concatenate(parts), return_inverse=True)
         return self._read(ascending), np.split(inverse, np.cumsum([len(part) for part in parts])[:-1])
