@@ -61,12 +61,16 @@ def moments(
     """
     if len(rows) < 2:
         raise InputError("too few images to fit an SAE on", value=len(rows), limit="≥ 2 with role fit or probe")
-    total = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in rows.blocks()]).sum(dim=0)
+    # Nothing of a block is kept: small things that stay between blocks would scatter those over ever more memory.
+    total, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for block in rows.blocks():
+        total = total + block.sum(dim=0, dtype=torch.float64)
     centre = (total / len(rows)).float()
     if bias == "geometric_median" and torch.isfinite(centre).all():
         centre = geometric_median(rows, centre)
-    squares = [(block - centre).square().sum(dtype=torch.float64) for block in rows.blocks()]
-    scale = (torch.stack(squares).sum() / (len(rows) * rows.d)).sqrt()
+    for block in rows.blocks():
+        squares = squares + (block - centre).square_().sum(dtype=torch.float64)
+    scale = (squares / (len(rows) * rows.d)).sqrt()
     if not torch.isfinite(scale):
         raise InputError("activations are not finite", where=f"activations.{tap}")
     if scale == 0:

@@ -4,6 +4,7 @@ The file is read by position, not mapped, so that pages of it never count as thi
 """
 
 import errno
+import mmap
 import os
 import shutil
 import tempfile
@@ -36,10 +37,21 @@ def _no_room(free: int, needed: int, folder: str) -> EnvironmentFault:
     )
 
 
+def _apart(rows: int, d: int) -> Float[np.ndarray, "rows d"]:
+    """Memory straight from the system, which has it back as soon as nothing refers to it.
+
+    Out of the heap, where a small thing that stays lands in the gap of a block that is gone, each further block would
+    need memory of its own, until as much was held as there are rows.
+    """
+    return np.frombuffer(
+        mmap.mmap(-1, rows * d * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=np.float32
+    ).reshape(rows, d)
+
+
 class Spooled:
     """Rows on local disk, in a file without a name: the system frees it when the process ends, killed or not.
 
-    In memory, at most: while they are written, one part; while all are looked at, one block of :data:`BLOCK` rows;
+    In memory, at most: while they are written, one part; while all are looked at, two blocks of :data:`BLOCK` rows;
     while they are trained on, ``budget`` (or two batches, where those are more) and the one batch that is given out.
     :meth:`take` holds the rows asked for and two blocks. The order of an epoch, which
     :func:`neuroconcepts_ray.sae.data.batches` has, comes to another 4 bytes a row (8 while it is shuffled).
@@ -66,7 +78,7 @@ class Spooled:
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  lives as long as the rows
         weakref.finalize(self, self._file.close)
         for part in parts:
-            left = np.ascontiguousarray(part, dtype=np.float32).data.cast("B")
+            left = np.ascontiguousarray(part, dtype=np.float32).reshape(-1).view(np.uint8).data
             self._rows += len(part)
             try:
                 while left:
@@ -87,7 +99,7 @@ class Spooled:
 
     def _read(self, numbers: Int[np.ndarray, " w"]) -> Float[np.ndarray, "w d"]:
         """Rows of ascending numbers; neighbours in one read."""
-        x = np.empty((len(numbers), self._d), dtype=np.float32)
+        x = _apart(len(numbers), self._d)
         bytes_ = x.data.cast("B")
         width = self._d * 4
         cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
