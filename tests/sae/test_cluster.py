@@ -1,0 +1,98 @@
+"""``fit`` on a cluster: two workers, a worker killed, and checkpoints that are none."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import Chain, Cluster, Command
+from tests.test_chain import kill, wait_for
+
+TWO = ("--set", "sae.workers=2", "--set", "sae.batch_size=64")
+FITTED = ("sae", "codes", "names", "index")
+
+
+def artifact(chain: Chain, *overrides: str) -> tuple[str, dict[str, float]]:
+    """Content and held-out figures of the SAE."""
+    content = chain.contents(*overrides)["sae"]
+    (found,) = [
+        made for path in chain.lake.glob("sae/*/*.json") if (made := json.loads(path.read_text()))["content"] == content
+    ]
+    return content, found["facts"]["select"]
+
+
+def training_workers(cluster: Cluster) -> list[int]:
+    """Process ids of this cluster's training workers."""
+    parents, found = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            pid, parents[pid] = int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+                found.append(pid)
+        except (OSError, UnboundLocalError):
+            continue
+    return [pid for pid in found if is_below(pid, cluster.process.pid, parents)]
+
+
+def is_below(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid > 1:
+        if pid == root:
+            return True
+        pid = parents.get(pid, 0)
+    return False
+
+
+def test_two_workers_fit_as_well_as_one_and_a_killed_one_leaves_no_trace(
+    chain: Chain, cluster: Cluster, nc: Command, tmp_path: Path
+) -> None:
+    calm, torn = (chain.clone(tmp_path / name, without=FITTED) for name in ("calm", "torn"))
+    nc("fit", "-c", calm.file, *TWO)
+    process = nc.start("fit", "-c", torn.file, *TWO)
+    wait_for(lambda: list(torn.lake.glob("training/*/progress.json")), process)
+    before = training_workers(cluster)
+    os.kill(before[-1], signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, (out, err)
+    assert len(before) == 2
+    overrides = TWO[1::2]
+    content, figures = artifact(calm, *overrides)
+    assert artifact(torn, *overrides)[0] == content
+    alone, one = artifact(chain)
+    assert content != alone
+    assert abs(figures["fvu"] - one["fvu"]) <= 0.1 * one["fvu"]
+    assert not list(torn.lake.glob("training/*"))
+
+
+def test_a_checkpoint_that_is_none_is_refused_kept_and_mended_as_the_error_says(
+    chain: Chain, nc: Command, tmp_path: Path
+) -> None:
+    copy = chain.clone(tmp_path / "run", without=FITTED)
+    process = nc.start("fit", "-c", copy.file)
+    wait_for(lambda: list(copy.lake.glob("training/*/progress.json")), process)
+    kill(process)
+    (training,) = copy.lake.glob("training/*")
+    time.sleep(1)  # the controller may still be at its last words
+    aside = tmp_path / "aside"
+    shutil.copytree(training, aside)
+    for damage, words in (("pickle", "cannot be read"), ("dimension", "does not fit")):
+        for file in training.glob("checkpoint_*/state.safetensors"):
+            if damage == "pickle":
+                file.write_bytes(pickle.dumps({"idle": [1.0]}))
+            else:
+                tensors = load_file(aside / file.relative_to(training))
+                save_file({name: torch.zeros(3) for name in tensors}, file)
+        held = {path: path.read_bytes() for path in training.glob("checkpoint_*/*")}
+        error = nc("fit", "-c", copy.file, code=3).error
+        assert words in error
+        assert "Move the training's folder under training/ in the lake away" in error
+        assert {path: path.read_bytes() for path in training.glob("checkpoint_*/*")} == held
+        assert not list(copy.lake.glob("sae/*/*.json"))
+    shutil.move(training, tmp_path / "away")
+    nc("fit", "-c", copy.file)
+    assert artifact(copy)[0] == artifact(chain)[0]
