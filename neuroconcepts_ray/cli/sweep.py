@@ -23,9 +23,9 @@ FIGURES = ("fvu", "l0", "dead_fraction", "pca_fvu", "pca_bits_fvu", "random_fvu"
 
 
 def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline) -> list[Manifest]:
-    from neuroconcepts_ray.sae.job import run as fit
+    from neuroconcepts_ray.sae.job import sweep
 
-    return [fit(config, have, line.lake, line.config.compute)["sae"] for config in configs]
+    return sweep(configs, have, line.lake, line.config.compute)
 
 
 def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line: Pipeline) -> list[dict[str, Any]]:

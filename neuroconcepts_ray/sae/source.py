@@ -18,6 +18,16 @@ from neuroconcepts_ray.sae.rows import has_role
 from neuroconcepts_ray.sae.spool import Spooled
 
 
+def no_rows(roles: tuple[str, ...], where: str) -> InputError:
+    """The error of roles without images."""
+    return InputError(
+        "no image has any of these roles",
+        value=", ".join(roles),
+        where=where,
+        remedy="Set the catalog's role shares so that each role has patients",
+    )
+
+
 def training_rows(lake: Lake, catalog: Manifest, activations: Manifest, memory: float, device: str) -> Rows:
     """The rows whose image has role fit or probe, in the table's order; an image may have several.
 
@@ -43,12 +53,7 @@ def training_rows(lake: Lake, catalog: Manifest, activations: Manifest, memory: 
         masks.append(known)
     rows = sum(int(mask.sum()) for mask in masks)
     if not rows:
-        raise InputError(
-            "no image has any of these roles",
-            value=", ".join(FIT_ROLES),
-            where=activations.name,
-            remedy="Set the catalog's role shares so that each role has patients",
-        )
+        raise no_rows(FIT_ROLES, activations.name)
 
     def selected() -> Iterator[Float[np.ndarray, "_ d"]]:
         for part, mask in zip(activations.parts, masks, strict=True):
