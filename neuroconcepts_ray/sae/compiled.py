@@ -1,6 +1,7 @@
 """The sparse step on a CPU: torch's product, and compiled loops for all else."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ WORKSPACE = 1 << 26
 LANES = 32
 """Columns that a product in bfloat16 likes in multiples."""
 
-_BITS = {torch.bfloat16: (torch.int16, np.int16, 7), torch.float32: (torch.int32, np.int32, 23)}
-_BITS |= {torch.float64: (torch.int64, np.int64, 52)}
+_BITS = {torch.bfloat16: (torch.int16, 7), torch.float32: (torch.int32, 23), torch.float64: (torch.int64, 52)}
+"""Integers as wide as a float, and the bits of its mantissa."""
 
 
 def bits(values: Float[Tensor, "..."]) -> Int[np.ndarray, "..."]:
@@ -29,11 +30,12 @@ def bits(values: Float[Tensor, "..."]) -> Int[np.ndarray, "..."]:
     return seen
 
 
-def limits(dtype: torch.dtype) -> tuple[np.integer, np.integer]:
-    """The bits of −0 and of ∞."""
-    _, kind, mantissa = _BITS[dtype]
-    info = np.iinfo(kind)
-    return kind(info.min), kind(int(info.max) >> mantissa << mantissa)
+def limits(dtype: torch.dtype) -> tuple[Any, Any]:
+    """The bits of −0 and of ∞, as numpy's integers."""
+    integer, mantissa = _BITS[dtype]
+    info = torch.iinfo(integer)
+    low, infinity = torch.tensor([info.min, info.max >> mantissa << mantissa], dtype=integer).numpy()
+    return low, infinity
 
 
 class Compiled:

@@ -52,10 +52,10 @@ class SAEConfig(StrictModel):
     """Rising shares of the latents, the last of them 1: the first so many of a matryoshka reconstruct alone."""
     penalty: float | None = Field(None, ge=0)
     """Coefficient beside the mean squared error per dimension: of Σ|z| in relu_l1 and gated, none = 2/d; of
-    (L0/k − 1)² in jumprelu, none = 0.1."""
+    (L0/k − 1)² in jumprelu, none = 1."""
     penalty_warmup: int = Field(0, ge=0)
     """Steps over which the penalty rises linearly from nothing."""
-    bandwidth: float = Field(0.1, gt=0)
+    bandwidth: float = Field(0.3, gt=0)
     """ε of the kernel that trains the thresholds of jumprelu, in units of its pre-activations."""
     aux_k: int = Field(256, ge=0)
     """Dead latents that fit the residual in the auxiliary loss; 0 turns it off."""

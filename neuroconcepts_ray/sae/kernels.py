@@ -21,7 +21,7 @@ a division by zero keeps a loop out of vector registers."""
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 @no_type_check
 def _combine(out, rows, index, stride, offset, weight, sign, first, last):
-    """out += sign Σ_e weight_e rows[index_e · stride + offset]: four rows at a time, which wait for memory together."""
+    """Out += sign Σ_e weight_e rows[index_e · stride + offset]: four rows at a time, which wait for memory together."""
     final = last - 1
     for e in range(first, last, 4):
         f, g, h = min(e + 1, final), min(e + 2, final), min(e + 3, final)
@@ -56,7 +56,7 @@ def _products(x, rows, index, first, last, out):
 @njit(cache=True, nogil=True)
 @no_type_check
 def rescore(first, last, start, latents, x, W_enc, b_enc, values):
-    """values = ReLU(x · W_enc + b_enc) of the latents chosen."""
+    """ReLU(x · W_enc + b_enc) of the latents chosen, into ``values``."""
     for i in range(first, last):
         _products(x[i], W_enc, latents, start[i], start[i + 1], values)
         for e in range(start[i], start[i + 1]):

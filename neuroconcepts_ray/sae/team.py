@@ -12,6 +12,9 @@ import torch
 PIECES = 32
 """Calls that the rows of a kernel are shared out in: the same for any number of threads, and so are their sums."""
 
+LEAST = 64
+"""Rows that are worth a call."""
+
 
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001 - threads do not survive a fork
@@ -33,8 +36,8 @@ def share(kernel: Callable[..., Any], size: int, *args: Any, numbered: bool = Fa
     Returns:
         What each piece returned, in order.
     """
-    step = -(-size // PIECES)
-    pieces = -(-size // step) if size else 0
+    step = max(LEAST, -(-size // PIECES))
+    pieces = -(-size // step)
     results: list[Any] = [None] * pieces
     # next() of it is one step of the interpreter: no two threads get the same piece.
     numbers = count()

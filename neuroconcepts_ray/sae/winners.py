@@ -107,7 +107,7 @@ def winners(first, last, bits, lowest, infinity, k, latents, values):
 @njit(cache=True, nogil=True)
 @no_type_check
 def peaks(first, last, bits, lowest, infinity, peak):
-    """peak [rows, chunks]: the largest of each chunk of each row, as bits, or 0."""
+    """The largest of each chunk of each row, as bits, or 0, into ``peak`` [rows, chunks]."""
     for i in range(first, last):
         _peaks(bits[i], lowest, infinity, peak[i])
 

@@ -12,7 +12,7 @@ from neuroconcepts_ray.sae.family.batchtopk import batch_topk
 from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
 from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
 
-L0_COEFFICIENT = 0.1
+L0_COEFFICIENT = 1.0
 """λ where the config has none, beside a squared error that is 1 for inputs of unit variance left unexplained."""
 
 
