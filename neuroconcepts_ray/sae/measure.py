@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, positions
 from neuroconcepts_ray.classifier.head import load_head
@@ -169,10 +170,11 @@ def measured(
     """
     catalog, activations = load_catalog(lake, have["catalog"]), have[f"activations.{tap}"]
     ids, x = held_out(lake, catalog, activations, role, memory)
-    fitted = gather(sae, training_rows(lake, have["catalog"], activations, memory, "cpu"))
-    z = codes(sae, x)
-    facts = figures(sae, fitted, x, z)
     auroc = None
-    if tap == HEAD_TAP and "classifier" in have:
-        auroc = _auroc(lake, have["classifier"], catalog, ids, x, z, sae, fitted)
+    with threadpool_limits(limits=1):  # products round by the number of threads, and facts are part of the content
+        fitted = gather(sae, training_rows(lake, have["catalog"], activations, memory, "cpu"))
+        z = codes(sae, x)
+        facts = figures(sae, fitted, x, z)
+        if tap == HEAD_TAP and "classifier" in have:
+            auroc = _auroc(lake, have["classifier"], catalog, ids, x, z, sae, fitted)
     return facts, {"role": role, "facts": facts, "density": histogram(densities(z)), "auroc": auroc}
