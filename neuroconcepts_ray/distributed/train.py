@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import ray
 import ray.train
@@ -46,20 +46,20 @@ class State:
     tensors: dict[str, torch.Tensor]
     meta: dict[str, Any]
 
-    def write(self, folder: Path) -> None:
-        """Write as ``state.safetensors`` and ``state.json``."""
-        save_file({k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}, folder / "state.safetensors")
-        (folder / "state.json").write_text(json.dumps(self.meta))
+    def write(self, folder: Path, name: str = "state") -> None:
+        """Write as ``<name>.safetensors`` and ``<name>.json``; tensors on the CPU are not copied for it."""
+        save_file({k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}, folder / f"{name}.safetensors")
+        (folder / f"{name}.json").write_text(json.dumps(self.meta))
 
     @classmethod
-    def read(cls, folder: Path) -> "State":
+    def read(cls, folder: Path, name: str = "state") -> "State":
         """Read back :meth:`write`; nothing but safetensors and JSON is opened.
 
         Raises:
             InputError: Either file is missing, torn or something else.
         """
         try:
-            return cls(load_file(folder / "state.safetensors"), json.loads((folder / "state.json").read_text()))
+            return cls(load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text()))
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(
                 "a checkpoint cannot be read: it is torn, or no safetensors file",
@@ -73,36 +73,47 @@ Save = Callable[[State, dict[str, float]], None]
 Loop = Callable[[dict[str, Any], World, State | None, Save], None]
 
 
+def _named(rank: int, *, sharded: bool) -> str:
+    return f"state-{rank}" if sharded else "state"
+
+
 def _run(config: dict[str, Any]) -> None:
     """The body of a training worker."""
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     place = Place(config["folder"])
+    if place.read(FAILURE) is not None:
+        return  # a try again after an error that would only come again
     module, _, name = config["loop"].partition(":")
     loop: Loop = getattr(importlib.import_module(module), name)
     checkpoint = ray.train.get_checkpoint()
+    sharded = config["sharded"]
+    file = _named(world.rank, sharded=sharded)
 
     def save(state: State, metrics: dict[str, float]) -> None:
-        if world.rank:
+        if world.rank and not sharded:
             ray.train.report(metrics)
             return
         with tempfile.TemporaryDirectory() as path:
-            state.write(Path(path))
+            state.write(Path(path), file)
+            # Ranks copy their files into one folder, which counts once every rank has reported.
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(path))
-        place.write(PROGRESS, metrics)
+        if not world.rank:
+            place.write(PROGRESS, metrics)
 
     try:
         resume = None
         if checkpoint is not None:
             with checkpoint.as_directory() as path:
-                resume = State.read(Path(path))
+                resume = State.read(Path(path), file)
         loop(config["spec"], world, resume, save)
     except Exception as error:  # returned as data: Ray Train would try again what can only fail again
-        if world.size > 1 and not isinstance(error, NeuroconceptsError):
-            raise  # a broken connection to another rank that died: a retry mends it
-        known = error if isinstance(error, NeuroconceptsError) else fault(error)
-        place.write(FAILURE, known.fields())
+        ours = isinstance(error, NeuroconceptsError)
+        if world.size == 1 or ours:
+            place.write(FAILURE, (error if isinstance(error, NeuroconceptsError) else fault(error)).fields())
+        if world.size > 1:
+            raise  # else the others wait for this rank for ever; and a broken connection is mended by a retry
 
 
 def _watch(place: Place, advance: Callable[[int], None], stop: threading.Event) -> None:
@@ -116,6 +127,7 @@ def _watch(place: Place, advance: Callable[[int], None], stop: threading.Event) 
         done = step
 
 
+@overload
 def train(
     loop: Loop,
     spec: dict[str, Any],
@@ -127,7 +139,39 @@ def train(
     total: int,
     threads: int,
     workers: int = 1,
-) -> State:
+    sharded: Literal[False] = False,
+) -> State: ...
+
+
+@overload
+def train(
+    loop: Loop,
+    spec: dict[str, Any],
+    *,
+    name: str,
+    folder: str,
+    compute: ComputeConfig,
+    label: str,
+    total: int,
+    threads: int,
+    workers: int = 1,
+    sharded: Literal[True],
+) -> list[State]: ...
+
+
+def train(
+    loop: Loop,
+    spec: dict[str, Any],
+    *,
+    name: str,
+    folder: str,
+    compute: ComputeConfig,
+    label: str,
+    total: int,
+    threads: int,
+    workers: int = 1,
+    sharded: bool = False,
+) -> State | list[State]:
     """Run a training loop under Ray Train, from its last checkpoint where there is one.
 
     Args:
@@ -140,9 +184,11 @@ def train(
         total: Steps, for progress; ``metrics["step"]`` of each save counts towards it.
         threads: Torch threads of a worker; the caller's, because float32 sums on a CPU round by their number.
         workers: World size.
+        sharded: Whether each rank saves a state of its own and goes on from it; they save equally often. Otherwise
+            the states of all ranks are equal, and that of rank 0 is saved.
 
     Returns:
-        The last state that was saved.
+        The last state that was saved; where sharded, those of all ranks in their order.
 
     Raises:
         NeuroconceptsError: What the loop raised.
@@ -164,6 +210,7 @@ def train(
             "spec": spec,
             "folder": place.uri,
             "threads": threads,
+            "sharded": sharded,
         },
         torch_config=TorchConfig(backend="nccl" if compute.gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
@@ -186,6 +233,7 @@ def train(
         try:
             result = trainer.fit()
         except Exception as error:
+            _raise_failure(place)
             raise EnvironmentFault(
                 "the training workers died",
                 value=type(error).__name__,
@@ -194,13 +242,18 @@ def train(
         finally:
             stop.set()
             watcher.join()
-    failure = place.read(FAILURE)
-    if failure is not None:
-        raise from_fields(failure)
+    _raise_failure(place)
     if result.checkpoint is None:
         raise EnvironmentFault("training saved no checkpoint", where=label, remedy="Run the same command again")
     with result.checkpoint.as_directory() as path:
-        return State.read(Path(path))
+        states = [State.read(Path(path), _named(rank, sharded=sharded)) for rank in range(workers if sharded else 1)]
+    return states if sharded else states[0]
+
+
+def _raise_failure(place: Place) -> None:
+    failure = place.read(FAILURE)
+    if failure is not None:
+        raise from_fields(failure)
 
 
 def forget(folder: str, name: str) -> None:

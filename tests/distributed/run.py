@@ -31,7 +31,16 @@ def shards(spec: dict) -> None:
 
 
 def training(spec: dict) -> dict:
-    state = train(
+    (state,) = _states(spec, sharded=False)
+    return state
+
+
+def sharded(spec: dict) -> list[dict]:
+    return _states(spec, sharded=True)
+
+
+def _states(spec: dict, *, sharded: bool) -> list[dict]:
+    found = train(
         work.count,
         spec,
         name="fingerprint",
@@ -41,15 +50,16 @@ def training(spec: dict) -> dict:
         label="count",
         total=spec["to"],
         workers=spec.get("workers", 1),
+        sharded=sharded,
     )
-    return {"x": state.tensors["x"].tolist(), **state.meta}
+    return [{"x": one.tensors["x"].tolist(), **one.meta} for one in (found if isinstance(found, list) else [found])]
 
 
 if __name__ == "__main__":
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            result = {"shards": shards, "training": training}[request["case"]](request["spec"])
+            result = {"shards": shards, "training": training, "sharded": sharded}[request["case"]](request["spec"])
             answer = {"result": result}
         except NeuroconceptsError as error:
             answer = {"error": error.fields(), "exit": error.exit_code}

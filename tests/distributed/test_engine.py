@@ -82,3 +82,18 @@ def test_an_error_of_the_loop_is_not_tried_again(drive: Driver, tmp_path: Path) 
 def test_two_workers_know_each_other(drive: Driver, tmp_path: Path) -> None:
     outcome = drive("training", {"to": 2, "workers": 2, "folder": str(tmp_path / "work")})
     assert outcome["result"]["x"] == [4.0, 4.0]
+
+
+def test_each_rank_of_a_sharded_training_goes_on_from_its_own_state(drive: Driver, tmp_path: Path) -> None:
+    case = {"to": 3, "workers": 2, "apart": 100.0, "rank": 1, "folder": str(tmp_path / "work")}
+    dies = {"dies_at": 2, "mark": str(tmp_path / "mark")}
+    outcome = drive("sharded", case | dies)
+    assert outcome["result"] == [{"x": [first, first], "step": 3, "trail": [0, 1, 2]} for first in (6.0, 106.0)]
+    assert (tmp_path / "mark").exists()
+
+
+def test_an_error_of_one_rank_ends_the_others_and_is_not_tried_again(drive: Driver, tmp_path: Path) -> None:
+    case = {"to": 3, "workers": 2, "rank": 1, "raises_at": 1, "folder": str(tmp_path / "work")}
+    outcome = drive("sharded", case)
+    assert (outcome["exit"], outcome["error"]["value"]) == (2, "resnet19")
+    assert (tmp_path / "work" / "tries").read_text() == "x"

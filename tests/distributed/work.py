@@ -48,14 +48,17 @@ class Doubler:
 
 
 def count(spec: dict[str, Any], world: World, resume: State | None, save: Save) -> None:
-    """Counts to spec["to"]; dies once at spec["dies_at"]; raises at spec["raises_at"]."""
-    x = resume.tensors["x"] if resume else torch.zeros(2)
+    """Counts to spec["to"]; rank spec["rank"] dies once at spec["dies_at"], raises at spec["raises_at"]."""
+    mine = world.rank == spec.get("rank", 0)
+    x = resume.tensors["x"] if resume else torch.full((2,), spec.get("apart", 0.0) * world.rank)
     start = resume.meta["step"] if resume else 0
     trail = resume.meta["trail"] if resume else []
     for step in range(start, spec["to"]):
-        if step == spec.get("raises_at"):
+        if step == spec.get("raises_at") and mine:
+            with (Path(spec["folder"]) / "tries").open("a") as tries:
+                tries.write("x")
             raise ConfigError("no such backbone", value="resnet19")
-        if step == spec.get("dies_at") and not Path(spec["mark"]).exists():
+        if step == spec.get("dies_at") and mine and not Path(spec["mark"]).exists():
             Path(spec["mark"]).touch()
             time.sleep(1)
             os._exit(9)
