@@ -23,10 +23,10 @@ FIGURES = ("fvu", "l0", "dead_fraction", "pca_fvu", "pca_bits_fvu", "random_fvu"
 HEADINGS = ("FVU", "L0", "dead", "PCA", "PCA, equal bits", "random", "mean")
 
 
-def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline) -> list[Manifest]:
+def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline, workers: int) -> list[Manifest]:
     from neuroconcepts_ray.sae.job import sweep
 
-    return sweep(configs, have, line.lake, line.config.compute)
+    return sweep(configs, have, line.lake, line.config.compute, workers=workers)
 
 
 def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line: Pipeline) -> list[dict[str, Any]]:
@@ -60,7 +60,9 @@ def _set(values: Mapping[str, str]) -> str:
     return "".join(f", {name}={value}" for name, value in values.items())
 
 
-def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run: bool, new_only: bool) -> None:
+def run(
+    path: Path, overrides: list[str], axes: list[str], out: Path, *, workers: int, dry_run: bool, new_only: bool
+) -> None:
     """Fit every member, and write ``curve.json``, ``curve.svg`` and TensorBoard events.
 
     Raises:
@@ -82,7 +84,7 @@ def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run
             say(f"{name}: {'finished already' if done else 'to do'}")
         return
     with leases.hold(line.lake.store, "fit"):
-        saes = _fitted(configs, have, line)
+        saes = _fitted(configs, have, line, workers)
     rows = [
         {"member": name, "set": one, "artifact": sae.artifact, **sae.facts[CHOICE_ROLE]}
         for name, one, sae in zip(names, told, saes, strict=True)

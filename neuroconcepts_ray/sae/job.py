@@ -22,7 +22,7 @@ from neuroconcepts_ray.sae.begin import begin
 from neuroconcepts_ray.sae.bring import Figures, bring
 from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan, resolved
 from neuroconcepts_ray.sae.family.build import objective
-from neuroconcepts_ray.sae.fit import Member, fit
+from neuroconcepts_ray.sae.fit import Member, fit, saves
 from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.measure import PART as METRICS
 from neuroconcepts_ray.sae.measure import measured
@@ -54,20 +54,22 @@ def _of_member(tensors: Mapping[str, torch.Tensor], artifact: str) -> dict[str, 
 def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -> None:
     """The training loop as :func:`neuroconcepts_ray.distributed.train.train` calls it.
 
-    ``spec["members"]`` are configs by fingerprint. A checkpoint holds the members that the run began with: a run that
-    was killed between two commits finds fewer to do, and goes on with all that it had.
+    ``spec["members"]`` are configs by fingerprint, of which each rank has its share where ``spec["by_member"]``. A
+    checkpoint holds the members that the run began with: a run that was killed between two commits finds fewer to do,
+    and goes on with all that it had.
     """
+    mine = list(spec["members"])[world.rank :: world.size] if spec["by_member"] else list(spec["members"])
     lake = Lake.open(spec["lake"], spec["phi"])
     catalog, activations = _open(lake, spec["catalog"]), _open(lake, spec["activations"])
     profile = numeric_profile(device=spec["device"])
-    wanted = spec["wanted"]
+    wanted = [artifact for artifact in mine if artifact in spec["wanted"]]
     if resume is not None and (
         # Half of one arithmetic and half of another would be neither's bytes.
         resume.meta["profile"] != profile or not set(wanted) <= resume.meta.get("members", {}).keys()
     ):
         resume = None
     histories: dict[str, Any] = dict.fromkeys(wanted) if resume is None else resume.meta["members"]
-    configs = {artifact: validate(SAEConfig, spec["members"][artifact]) for artifact in histories}
+    configs = {artifact: validate(SAEConfig, spec["members"][artifact]) for artifact in histories or mine[:1]}
     first = next(iter(configs.values()))
     rows = training_rows(lake, catalog, activations, first.memory, spec["device"])
     members = {}
@@ -80,6 +82,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         check_shapes(tensors, config.width(rows.d), rows.d)
         state = Progress.from_tensors(tensors, resume.meta["step"], spec["device"])
         members[artifact] = Member(config, state, history)
+    resumed = None if resume is None else int(resume.meta["step"])
     resume = None  # the members have copies
 
     def checkpoint(step: int, told: list[dict[str, float]]) -> None:
@@ -91,7 +94,12 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         meta = {"step": step, "profile": profile, "members": {key: one.history for key, one in members.items()}}
         save(State(tensors, json.loads(json.dumps(meta))), {"step": step} | told[0])
 
-    fit(rows, list(members.values()), checkpoint, Group() if world.size > 1 else ALONE)
+    if not members:  # its share was committed before: it keeps step with the others
+        for step in saves(first.resolve_steps(len(rows)), 0 if resumed is None else resumed):
+            checkpoint(step, [{}])
+        return
+    peers = Group() if world.size > 1 and not spec["by_member"] else ALONE
+    fit(rows, list(members.values()), checkpoint, peers)
 
 
 def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> dict[str, Any]:
@@ -115,8 +123,12 @@ def _trained(
     have: Mapping[str, Manifest],
     lake: Lake,
     compute: ComputeConfig,
+    workers: int,
 ) -> State:
-    """The last state of a training of members that share a stream, by fingerprint."""
+    """The last state of a training of members that share a stream, by fingerprint.
+
+    ``workers`` share the members; a data-parallel member has workers of its own.
+    """
     config = next(iter(configs.values()))
     steps = config.steps
     if config.epochs is not None:
@@ -131,18 +143,23 @@ def _trained(
         "catalog": _address(have["catalog"]),
         "activations": _address(have[f"activations.{config.tap}"]),
         "device": compute.device,
+        "by_member": workers > 1,
     }
-    return train(
-        loop,
-        spec,
-        name=sweeps.name(list(configs)),
-        folder=lake.training,
-        compute=compute,
-        threads=config.threads,
-        label="fit" if len(wanted) == 1 else f"fit {len(wanted)} SAEs",
-        total=steps,
-        workers=config.workers,
-    )
+    how: dict[str, Any] = {
+        "name": sweeps.name(list(configs), workers),
+        "folder": lake.training,
+        "compute": compute,
+        "threads": config.threads,
+        "label": "fit" if len(wanted) == 1 else f"fit {len(wanted)} SAEs",
+        "total": steps,
+        "workers": max(workers, config.workers),
+    }
+    if workers == 1:
+        return train(loop, spec, **how)
+    states = train(loop, spec, **how, sharded=True)
+    members = {key: history for state in states for key, history in state.meta["members"].items()}
+    tensors = {name: tensor for state in states for name, tensor in state.tensors.items()}
+    return State(tensors, states[0].meta | {"members": members})
 
 
 def _figures(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, sae: SAE) -> Figures:
@@ -163,7 +180,7 @@ def _commit(state: State, config: SAEConfig, planned: Plan, have: Mapping[str, M
 
 
 def sweep(
-    configs: Sequence[SAEConfig], have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig
+    configs: Sequence[SAEConfig], have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, *, workers: int = 1
 ) -> list[Manifest]:
     """Fit SAEs, those that can over one stream of batches; each is bitwise what it would be alone.
 
@@ -171,7 +188,8 @@ def sweep(
         configs: Their configs.
         have: Artifacts by name: ``catalog``, the taps' activations and, for AUROC, ``classifier``.
         lake: The lake.
-        compute: Resources of the training worker.
+        compute: Resources of a training worker.
+        workers: Workers among whom the members of a stream are shared; changes no result.
 
     Returns:
         The artifacts ``sae`` in the order of the configs; those that are finished already are found.
@@ -190,10 +208,11 @@ def sweep(
         if not wanted:
             continue
         trained = {key: configs[number] for key, number in members.items()}
-        state = _trained(trained, wanted, have, lake, compute)
+        share = min(workers, len(trained))
+        state = _trained(trained, wanted, have, lake, compute, share)
         for key in wanted:
             made[key] = _commit(state, trained[key], plans[members[key]], have, lake)
-        forget(lake.training, sweeps.name(list(trained)))
+        forget(lake.training, sweeps.name(list(trained), share))
     return [made[planned.artifact] for planned in plans]
 
 

@@ -22,6 +22,6 @@ def streams(configs: Sequence[SAEConfig]) -> list[list[int]]:
     return list(found.values())
 
 
-def name(artifacts: Sequence[str]) -> str:
-    """The name of a training: the artifact's fingerprint, or a digest of those of all its members."""
-    return artifacts[0] if len(artifacts) == 1 else sha256("\n".join(artifacts).encode())
+def name(artifacts: Sequence[str], workers: int = 1) -> str:
+    """The name of a training: the artifact's fingerprint, or a digest of all members' and of how many share them."""
+    return artifacts[0] if len(artifacts) == 1 else sha256("\n".join([str(workers), *artifacts]).encode())

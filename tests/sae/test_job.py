@@ -54,6 +54,22 @@ class Trainer:
         self.left[name] = states[-1]
         return states[-1]
 
+    def shared(self, loop: Any, spec: dict[str, Any], *, name: str, workers: int, sharded: bool, **_: object) -> Any:
+        """Ranks one after another, for members need nothing of each other."""
+        assert sharded
+        self.calls.append((name, spec["wanted"]))
+        told = [
+            len([key for key in spec["wanted"] if key in list(spec["members"])[r::workers]]) for r in range(workers)
+        ]
+        ranks: list[State] = []
+        for rank in range(workers):
+            states: list[State] = []
+            loop(spec, World(rank, workers), copy.deepcopy(self.left.get(f"{name}/{rank}")), keep(states))
+            assert [state.meta["step"] for state in states][-1] == 6
+            assert len(states[-1].meta["members"]) >= told[rank]
+            ranks.append(states[-1])
+        return ranks
+
     def forget(self, _: str, name: str) -> None:
         self.left.pop(name, None)
 
@@ -157,6 +173,17 @@ def test_a_finished_member_that_was_removed_is_trained_anew(lake: Lake) -> None:
         job.sweep(members, have, lake, ComputeConfig())
         assert [len(wanted) for _, wanted in made.calls] == [1, 1]
     assert lake.find(plan(members[0], have)["sae"]) == one
+
+
+def test_members_shared_among_workers_are_the_same_artifacts(lake: Lake, other: Lake) -> None:
+    members, have = [config(seed=seed) for seed in range(3)], archive(lake, [60])
+    with trainer() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "train", made.train)
+        job.run(members[1], have, lake, ComputeConfig())  # the whole share of the second worker
+        patch.setattr(job, "train", made.shared)
+        swept = job.sweep(members, have, lake, ComputeConfig(), workers=2)
+        assert [len(wanted) for _, wanted in made.calls] == [1, 2]
+    assert alone(other, archive(other, [60]), members) == [one.content for one in swept]
 
 
 def test_epochs_become_steps_once_the_rows_are_counted(lake: Lake) -> None:
