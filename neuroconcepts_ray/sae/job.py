@@ -155,7 +155,8 @@ def _trained(
         "workers": max(workers, config.workers),
     }
     if workers == 1:
-        return train(loop, spec, **how)
+        state: State = train(loop, spec, **how)
+        return state
     states = train(loop, spec, **how, sharded=True)
     members = {key: history for state in states for key, history in state.meta["members"].items()}
     tensors = {name: tensor for state in states for name, tensor in state.tensors.items()}
