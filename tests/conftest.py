@@ -17,13 +17,16 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from neuroconcepts_ray.distributed.compat import prepare_environment
+
+prepare_environment()  # before torch is loaded
+
 # The shapes and types that the signatures of the maths state are checked while the tests run.
 MATHS = ("stats", "imaging", "classifier", "activations", "sae", "neurons", "naming", "retrieval", "phantom")
 install_import_hook([f"neuroconcepts_ray.{room}" for room in MATHS], "beartype.beartype")
 
 from neuroconcepts_ray import pipeline  # noqa: E402 - after the hook
 from neuroconcepts_ray.cli.look import rows  # noqa: E402
-from neuroconcepts_ray.distributed.compat import prepare_environment  # noqa: E402
 from neuroconcepts_ray.pipeline import Pipeline  # noqa: E402
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("suite", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("suite")
 
-prepare_environment()
 # What a run fetches and checks ends with it, and does not meet the user's own.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="nc-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)

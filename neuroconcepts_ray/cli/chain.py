@@ -36,6 +36,9 @@ def fit(
             "--sweep", help="Values of a field of section sae. Repeatable: all combinations.", metavar="F=A,B"
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Workers among whom a sweep's SAEs are shared; changes no result.")
+    ] = 1,
     out: Annotated[Path, typer.Option(help="Gets a sweep's curve.json, curve.svg and TensorBoard events.")] = Path(
         "sweep"
     ),
@@ -53,7 +56,7 @@ def fit(
     if sweep:
         from neuroconcepts_ray.cli import sweep as sweeps
 
-        sweeps.run(config, overrides or [], sweep, out, dry_run=dry_run, new_only=new_only)
+        sweeps.run(config, overrides or [], sweep, out, workers=workers, dry_run=dry_run, new_only=new_only)
         return
     from neuroconcepts_ray.cli import work
 

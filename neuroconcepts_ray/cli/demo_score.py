@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from neuroconcepts_ray.activations.tables import load_activations
@@ -28,7 +29,9 @@ from neuroconcepts_ray.phantom.score import (
 from neuroconcepts_ray.retrieval.assemble import Explainer
 from neuroconcepts_ray.retrieval.query import TOP
 from neuroconcepts_ray.retrieval.search import SearchService
+from neuroconcepts_ray.sae.data import Resident
 from neuroconcepts_ray.sae.metrics import evaluate as evaluate_sae
+from neuroconcepts_ray.sae.metrics import gather
 from neuroconcepts_ray.sae.model import load_sae
 
 QUERIES = 200
@@ -62,7 +65,8 @@ def sae(lake: Lake, have: Have, catalog: Catalog) -> dict[str, float]:
     """FVU and sparsity of the SAE on test, beside PCA at equal L0."""
     ids, x = load_activations(lake, have[f"activations.{have['sae'].facts['tap']}"])
     roles = catalog.roles[positions(ids, catalog.image_ids)]
-    return evaluate_sae(load_sae(lake, have["sae"]), x[roles == "test"], x[np.isin(roles, ("fit", "probe"))]).facts()
+    fitted = gather(load_sae(lake, have["sae"]), Resident(torch.from_numpy(x[np.isin(roles, ("fit", "probe"))])))
+    return evaluate_sae(load_sae(lake, have["sae"]), x[roles == "test"], fitted).facts()
 
 
 def _random_directions(x: Float[np.ndarray, "m d"], count: int) -> Float[np.ndarray, "m n"]:

@@ -9,6 +9,7 @@ import typer
 # The help page has them in this order.
 from neuroconcepts_ray.cli import chain, questions, tending
 from neuroconcepts_ray.cli.app import app
+from neuroconcepts_ray.distributed.compat import prepare_environment
 
 VERBS = (chain, questions, tending)
 """Modules whose verbs the application has; loading one is what gives it them."""
@@ -47,9 +48,11 @@ def call(args: list[str]) -> int:
 
 def job(verb: str) -> None:
     """Entry of ``jobs/<verb>.py``: the verb with this process's arguments."""
+    prepare_environment()
     sys.exit(call([verb, *sys.argv[1:]]))
 
 
 def main() -> None:
     """Entry of ``neuroconcepts``."""
+    prepare_environment()  # before torch is loaded, for OpenMP reads it then
     sys.exit(call(sys.argv[1:]))

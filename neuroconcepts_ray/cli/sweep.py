@@ -20,12 +20,13 @@ from neuroconcepts_ray.sae.curve import grid, warnings
 from neuroconcepts_ray.sae.plot import curve
 
 FIGURES = ("fvu", "l0", "dead_fraction", "pca_fvu", "pca_bits_fvu", "random_fvu", "mean_fvu")
+HEADINGS = ("FVU", "L0", "dead", "PCA", "PCA, equal bits", "random", "mean")
 
 
-def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline) -> list[Manifest]:
-    from neuroconcepts_ray.sae.job import run as fit
+def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline, workers: int) -> list[Manifest]:
+    from neuroconcepts_ray.sae.job import sweep
 
-    return [fit(config, have, line.lake, line.config.compute)["sae"] for config in configs]
+    return sweep(configs, have, line.lake, line.config.compute, workers=workers)
 
 
 def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line: Pipeline) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line
 
 def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
     """TensorBoard events of a member, where its artifact has a history."""
-    if not any(part.key.endswith("history.json") for part in sae.parts):
+    if not any(part.name == "history.json" for part in sae.parts):  # one brought along was not trained here
         return
     from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
@@ -55,7 +56,13 @@ def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
                 writer.add_scalar(key, value, step)
 
 
-def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run: bool, new_only: bool) -> None:
+def _set(values: Mapping[str, str]) -> str:
+    return "".join(f", {name}={value}" for name, value in values.items())
+
+
+def run(
+    path: Path, overrides: list[str], axes: list[str], out: Path, *, workers: int, dry_run: bool, new_only: bool
+) -> None:
     """Fit every member, and write ``curve.json``, ``curve.svg`` and TensorBoard events.
 
     Raises:
@@ -77,7 +84,7 @@ def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run
             say(f"{name}: {'finished already' if done else 'to do'}")
         return
     with leases.hold(line.lake.store, "fit"):
-        saes = _fitted(configs, have, line)
+        saes = _fitted(configs, have, line, workers)
     rows = [
         {"member": name, "set": one, "artifact": sae.artifact, **sae.facts[CHOICE_ROLE]}
         for name, one, sae in zip(names, told, saes, strict=True)
@@ -90,16 +97,16 @@ def run(path: Path, overrides: list[str], axes: list[str], out: Path, *, dry_run
     (out / "curve.svg").write_text(curve(rows, f"{len(rows)} SAEs over {line.config.sae.tap}"))
     for name, sae in zip(names, saes, strict=True):
         _events(out, name, sae, line)
-    view = Table(box=None, pad_edge=False)
-    for heading in ("member", *FIGURES):
-        view.add_column(heading, justify="left" if heading == "member" else "right")
+    view = Table(box=None, pad_edge=False, caption="FVU on role select; PCA and random dictionary at equal L0")
+    for heading in ("member", *HEADINGS):
+        view.add_column(heading, justify="left" if heading == "member" else "right", overflow="fold")
     for row in rows:
         figures = [row.get(key) for key in FIGURES]
         view.add_row(row["member"], *("-" if value is None else f"{value:.3f}" for value in figures))
     Console().print(view)
     for pair in stable:
         say(
-            f"Seeds {' and '.join(pair['seeds'])} {pair['members'] or ''}: mean |cos| of matched latents "
+            f"Seeds {' and '.join(pair['seeds'])}{_set(pair['members'])}: mean |cos| of matched latents "
             f"{pair['pw_mcc']:.2f} (two random dictionaries {pair['random_pw_mcc']:.2f}), "
             f"{pair['same']:.0%} at least .9"
         )

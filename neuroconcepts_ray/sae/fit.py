@@ -81,6 +81,12 @@ def report(member: Member, losses: Losses, peers: Peers = ALONE) -> dict[str, fl
     return {"loss": loss, "l0": l0, "dead": dead}
 
 
+def saves(config: SAEConfig, done: int) -> list[int]:
+    """The steps after which :func:`fit` saves, of a training that has ``done`` some."""
+    steps = [step for step in range(done + 1, config.steps) if step % config.checkpoint_every == 0]
+    return [*steps, config.steps]
+
+
 def fit(
     rows: Rows,
     members: Sequence[Member],

@@ -1,15 +1,12 @@
-"""``fit``: the sparse autoencoder on Ray Train."""
+"""``fit``: sparse autoencoders on Ray Train, one or a sweep of them over one stream of batches."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
-from neuroconcepts_ray.activations.tables import load_activations
-from neuroconcepts_ray.catalog.roles import check_disjoint
 from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -19,16 +16,16 @@ from neuroconcepts_ray.distributed.train import Save, State, World, forget, trai
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.recipe import canonical_json
+from neuroconcepts_ray.lake.recipe import Plan, canonical_json
+from neuroconcepts_ray.sae import sweep as sweeps
 from neuroconcepts_ray.sae.begin import begin
-from neuroconcepts_ray.sae.bring import bring
+from neuroconcepts_ray.sae.bring import Figures, bring
 from neuroconcepts_ray.sae.config import CHOICE_ROLE, FIT_ROLES, SAEConfig, plan, resolved
 from neuroconcepts_ray.sae.family.build import objective
-from neuroconcepts_ray.sae.fit import Member, fit
+from neuroconcepts_ray.sae.fit import Member, fit, saves
 from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.measure import PART as METRICS
 from neuroconcepts_ray.sae.measure import measured
-from neuroconcepts_ray.sae.metrics import Metrics, evaluate
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
 from neuroconcepts_ray.sae.peers import ALONE
 from neuroconcepts_ray.sae.progress import Progress, check_shapes
@@ -49,63 +46,64 @@ def _open(lake: Lake, address: dict[str, str]) -> Manifest:
     return manifest
 
 
-def role_activations(
-    lake: Lake, catalog: Manifest, activations: Manifest, *roles: tuple[str, ...]
-) -> list[Float[np.ndarray, "m d"]]:
-    """Activations of the images of each set of roles, in the table's order.
-
-    Args:
-        lake: The lake.
-        catalog: The catalog.
-        activations: Activations of one tap.
-        roles: Sets of roles.
-
-    Raises:
-        LeakageError: A group has more than one role.
-        InputError: A set of roles without images.
-    """
-    images = load_catalog(lake, catalog)
-    check_disjoint(images.groups, images.roles)
-    image_ids, x = load_activations(lake, activations)
-    found = []
-    for wanted in roles:
-        rows = has_role(image_ids, images.image_ids, images.roles, wanted)
-        if not rows.any():
-            raise InputError(
-                "no image has any of these roles",
-                value=", ".join(wanted),
-                where=activations.name,
-                remedy="Set the catalog's role shares so that each role has patients",
-            )
-        found.append(x[rows])
-    return found
+def _of_member(tensors: Mapping[str, torch.Tensor], artifact: str) -> dict[str, torch.Tensor]:
+    start = f"{artifact}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -> None:
-    """The training loop as :func:`neuroconcepts_ray.distributed.train.train` calls it."""
-    config = validate(SAEConfig, spec["config"])
+    """The training loop as :func:`neuroconcepts_ray.distributed.train.train` calls it.
+
+    ``spec["members"]`` are configs by fingerprint, of which each rank has its share where ``spec["by_member"]``. A
+    checkpoint holds the members that the run began with: a run that was killed between two commits finds fewer to do,
+    and goes on with all that it had.
+    """
+    mine = list(spec["members"])[world.rank :: world.size] if spec["by_member"] else list(spec["members"])
     lake = Lake.open(spec["lake"], spec["phi"])
     catalog, activations = _open(lake, spec["catalog"]), _open(lake, spec["activations"])
     profile = numeric_profile(device=spec["device"])
-    if resume is not None and resume.meta["profile"] != profile:
-        resume = None  # half of one arithmetic and half of another would be neither's bytes
-    rows = training_rows(lake, catalog, activations, config.memory, spec["device"])
-    if resume is None:
-        member = Member(config, begin(rows, config))
-    else:
-        check_shapes(resume.tensors, config.width(rows.d), rows.d)
-        state = Progress.from_tensors(resume.tensors, resume.meta["step"], spec["device"])
-        member = Member(config, state, resume.meta["history"])
+    wanted = [artifact for artifact in mine if artifact in spec["wanted"]]
+    if resume is not None and (
+        # Half of one arithmetic and half of another would be neither's bytes.
+        resume.meta["profile"] != profile or not set(wanted) <= resume.meta.get("members", {}).keys()
+    ):
+        resume = None
+    histories: dict[str, Any] = dict.fromkeys(wanted) if resume is None else resume.meta["members"]
+    configs = {artifact: validate(SAEConfig, spec["members"][artifact]) for artifact in histories or mine[:1]}
+    first = next(iter(configs.values()))
+    rows = training_rows(lake, catalog, activations, first.memory, spec["device"])
+    members = {}
+    for artifact, history in histories.items():
+        config = configs[artifact].resolve_steps(len(rows))
+        if resume is None:
+            members[artifact] = Member(config, begin(rows, config))
+            continue
+        tensors = _of_member(resume.tensors, artifact)
+        check_shapes(tensors, config.width(rows.d), rows.d)
+        state = Progress.from_tensors(tensors, resume.meta["step"], spec["device"])
+        members[artifact] = Member(config, state, history)
+    resumed = None if resume is None else int(resume.meta["step"])
+    resume = None  # the members have copies
 
     def checkpoint(step: int, told: list[dict[str, float]]) -> None:
-        meta = {"step": step, "profile": profile, "history": member.history}
-        save(State(member.state.tensors(), json.loads(json.dumps(meta))), {"step": step} | told[0])
+        tensors = {
+            f"{artifact}.{name}": tensor
+            for artifact, member in members.items()
+            for name, tensor in member.state.tensors().items()
+        }
+        meta = {"step": step, "profile": profile, "members": {key: one.history for key, one in members.items()}}
+        save(State(tensors, json.loads(json.dumps(meta))), {"step": step} | told[0])
 
-    fit(rows, [member], checkpoint, Group() if world.size > 1 else ALONE)
+    if not members:  # its share was committed before: it keeps step with the others
+        for step in saves(first.resolve_steps(len(rows)), 0 if resumed is None else resumed):
+            checkpoint(step, [{}])
+        return
+    peers = Group() if world.size > 1 and not spec["by_member"] else ALONE
+    fit(rows, list(members.values()), checkpoint, peers)
 
 
-def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> Metrics:
-    """Metrics of the artifact ``sae`` on one role, such as ``test`` for a report.
+def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> dict[str, Any]:
+    """Figures of the artifact ``sae`` on one role, such as ``test`` for a report.
 
     Args:
         lake: The lake.
@@ -116,14 +114,107 @@ def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> Me
     Raises:
         InputError: The role is one that the SAE was trained on.
     """
-    return _measured(lake, have, tap, role, load_sae(lake, have["sae"]))
+    return measured(lake, have, tap, role, load_sae(lake, have["sae"]), SAEConfig().memory)[0]
 
 
-def _measured(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str, sae: SAE) -> Metrics:
-    if role in FIT_ROLES:
-        raise InputError("this role trained the SAE: a figure on it is not held out", value=role, limit="other roles")
-    fitted, held_out = role_activations(lake, have["catalog"], have[f"activations.{tap}"], FIT_ROLES, (role,))
-    return evaluate(sae, held_out, fitted)
+def _trained(
+    configs: Mapping[str, SAEConfig],
+    wanted: Sequence[str],
+    have: Mapping[str, Manifest],
+    lake: Lake,
+    compute: ComputeConfig,
+    workers: int,
+) -> State:
+    """The last state of a training of members that share a stream, by fingerprint.
+
+    ``workers`` share the members; a data-parallel member has workers of its own.
+    """
+    config = next(iter(configs.values()))
+    steps = config.steps
+    if config.epochs is not None:
+        catalog = load_catalog(lake, have["catalog"])
+        images = has_role(catalog.image_ids, catalog.image_ids, catalog.roles, FIT_ROLES)
+        steps = config.resolve_steps(int(images.sum())).steps  # for progress: the loop counts those that were mined
+    spec = {
+        "members": {artifact: one.model_dump(mode="json") for artifact, one in configs.items()},
+        "wanted": list(wanted),
+        "lake": lake.store.uri,
+        "phi": lake.phi.uri,
+        "catalog": _address(have["catalog"]),
+        "activations": _address(have[f"activations.{config.tap}"]),
+        "device": compute.device,
+        "by_member": workers > 1,
+    }
+    how: dict[str, Any] = {
+        "name": sweeps.name(list(configs), workers),
+        "folder": lake.training,
+        "compute": compute,
+        "threads": config.threads,
+        "label": "fit" if len(wanted) == 1 else f"fit {len(wanted)} SAEs",
+        "total": steps,
+        "workers": max(workers, config.workers),
+    }
+    if workers == 1:
+        state: State = train(loop, spec, **how)
+        return state
+    states = train(loop, spec, **how, sharded=True)
+    members = {key: history for state in states for key, history in state.meta["members"].items()}
+    tensors = {name: tensor for state in states for name, tensor in state.tensors.items()}
+    return State(tensors, states[0].meta | {"members": members})
+
+
+def _figures(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, sae: SAE) -> Figures:
+    return measured(lake, have, config.tap, CHOICE_ROLE, sae, config.memory)
+
+
+def _commit(state: State, config: SAEConfig, planned: Plan, have: Mapping[str, Manifest], lake: Lake) -> Manifest:
+    """Fold a member's last state, measure it on role select, and commit it."""
+    torch.set_num_threads(config.threads)
+    last = Progress.from_tensors(_of_member(state.tensors, planned.artifact), state.meta["step"])
+    sae = fold(last, objective(config, len(last.idle)).at(last.step))
+    facts, everything = _figures(config, have, lake, sae)
+    files = save_sae(sae, config.tap, config.variant)
+    files |= {METRICS: canonical_json(everything), HISTORY: canonical_json(state.meta["members"][planned.artifact])}
+    parts = [lake.put_part(planned, name, data) for name, data in files.items()]
+    about = {"variant": config.variant, "tap": config.tap, "n": sae.n, "d": sae.d, "k": sae.k, CHOICE_ROLE: facts}
+    return lake.commit_manifest(planned, "sae", parts, facts=about, profile=state.meta["profile"])
+
+
+def sweep(
+    configs: Sequence[SAEConfig], have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, *, workers: int = 1
+) -> list[Manifest]:
+    """Fit SAEs, those that can over one stream of batches; each is bitwise what it would be alone.
+
+    Args:
+        configs: Their configs.
+        have: Artifacts by name: ``catalog``, the taps' activations and, for AUROC, ``classifier``.
+        lake: The lake.
+        compute: Resources of a training worker.
+        workers: Workers among whom the members of a stream are shared; changes no result.
+
+    Returns:
+        The artifacts ``sae`` in the order of the configs; those that are finished already are found.
+    """
+    configs = [resolved(config) for config in configs]
+    plans = [next(iter(plan(config, have).values())) for config in configs]
+    made: dict[str, Manifest] = {}
+    for stream in sweeps.streams(configs):
+        members = {plans[number].artifact: number for number in stream}
+        made |= {key: one for key, number in members.items() if (one := lake.find(plans[number])) is not None}
+        for key, number in members.items():
+            config, planned = configs[number], plans[number]
+            if key not in made and config.weights is not None:
+                made[key] = bring(config.weights, planned, lake, partial(_figures, config, have, lake))
+        wanted = [key for key in members if key not in made]
+        if not wanted:
+            continue
+        trained = {key: configs[number] for key, number in members.items()}
+        share = min(workers, len(trained))
+        state = _trained(trained, wanted, have, lake, compute, share)
+        for key in wanted:
+            made[key] = _commit(state, trained[key], plans[members[key]], have, lake)
+        forget(lake.training, sweeps.name(list(trained), share))
+    return [made[planned.artifact] for planned in plans]
 
 
 def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig) -> dict[str, Manifest]:
@@ -131,57 +222,11 @@ def run(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, compute: Co
 
     Args:
         config: The config.
-        have: Artifacts by name: ``catalog`` and the tap's activations.
+        have: Artifacts by name: ``catalog``, the tap's activations and, for AUROC, ``classifier``.
         lake: The lake.
         compute: Resources of the training worker.
 
     Returns:
         The artifact ``sae``.
     """
-    config = resolved(config)
-    (planned,) = plan(config, have).values()
-    done = lake.find(planned)
-    if done is not None:
-        return {"sae": done}
-    if config.weights is not None:
-        return {
-            "sae": bring(config.weights, planned, lake, lambda sae: _measured(lake, have, config.tap, CHOICE_ROLE, sae))
-        }
-    spec = {
-        "config": config.model_dump(mode="json"),
-        "lake": lake.store.uri,
-        "phi": lake.phi.uri,
-        "catalog": _address(have["catalog"]),
-        "activations": _address(have[f"activations.{config.tap}"]),
-        "device": compute.device,
-    }
-    folder = lake.training
-    state = train(
-        loop,
-        spec,
-        name=planned.artifact,
-        folder=folder,
-        compute=compute,
-        threads=config.threads,
-        label="fit",
-        total=config.steps,
-        workers=config.workers,
-    )
-    torch.set_num_threads(config.threads)
-    last = Progress.from_tensors(state.tensors, state.meta["step"])
-    sae = fold(last, objective(config, len(last.idle)).at(last.step))
-    figures, everything = measured(lake, have, config.tap, CHOICE_ROLE, sae)
-    files = save_sae(sae, config.tap, config.variant)
-    files |= {METRICS: canonical_json(everything), HISTORY: canonical_json(state.meta["history"])}
-    parts = [lake.put_part(planned, name, data) for name, data in files.items()]
-    facts = {
-        "variant": config.variant,
-        "tap": config.tap,
-        "n": sae.n,
-        "d": sae.d,
-        "k": sae.k,
-        CHOICE_ROLE: figures,
-    }
-    manifest = lake.commit_manifest(planned, "sae", parts, facts=facts, profile=state.meta["profile"])
-    forget(folder, planned.artifact)
-    return {"sae": manifest}
+    return {"sae": sweep([config], have, lake, compute)[0]}

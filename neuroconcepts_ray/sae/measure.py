@@ -1,27 +1,29 @@
 """All figures of one SAE, on a role that nothing was fitted on: the artifact's facts, and ``metrics.json``."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
-from neuroconcepts_ray.activations.tables import load_activations
-from neuroconcepts_ray.catalog.roles import check_disjoint
-from neuroconcepts_ray.catalog.tables import load_catalog
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, positions
 from neuroconcepts_ray.classifier.head import load_head
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.lake.table import tensor_rows
 from neuroconcepts_ray.sae.config import FIT_ROLES
 from neuroconcepts_ray.sae.controls import code_bits, components_at, random_fvu
 from neuroconcepts_ray.sae.fidelity import fidelity
-from neuroconcepts_ray.sae.metrics import BATCH, evaluate, fvu, pca_fvu
+from neuroconcepts_ray.sae.metrics import BATCH, Gathered, evaluate, gather, pca_fvu
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.monosemantic import monosemanticity, unit_rows
 from neuroconcepts_ray.sae.rows import has_role
+from neuroconcepts_ray.sae.source import no_rows, training_rows
 
 PART = "metrics.json"
 EDGES = (0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0)
@@ -50,13 +52,14 @@ def histogram(density: Float[np.ndarray, " n"]) -> dict[str, Any]:
     }
 
 
-def figures(sae: SAE, fitted: Float[np.ndarray, "m d"], x: Float[np.ndarray, "h d"]) -> dict[str, Any]:
+def figures(sae: SAE, fitted: Gathered, x: Float[np.ndarray, "h d"], z: sparse.csr_array) -> dict[str, Any]:
     """Every figure that needs no labels.
 
     Args:
         sae: The SAE.
-        fitted: Activations of the images it was trained on.
-        x: Of held-out images.
+        fitted: What was gathered of the images that it was trained on.
+        x: Activations of held-out images.
+        z: Their codes.
 
     Returns:
         What :class:`neuroconcepts_ray.sae.metrics.Metrics` has, and: ``fit_fvu`` on the training images;
@@ -67,9 +70,7 @@ def figures(sae: SAE, fitted: Float[np.ndarray, "m d"], x: Float[np.ndarray, "h 
         images were shuffled against the codes.
     """
     base = evaluate(sae, x, fitted)
-    z_fit, z = codes(sae, fitted), codes(sae, x)
-    W_dec, b_dec = sae.W_dec.cpu().numpy(), sae.b_dec.cpu().numpy()
-    density = np.asarray((z > 0).mean(axis=0)).ravel()
+    density = densities(z)
     bits = code_bits(sae.n, base.l0)
     e = unit_rows(x)
     shuffled = e[np.random.default_rng(0).permutation(len(e))]
@@ -79,8 +80,8 @@ def figures(sae: SAE, fitted: Float[np.ndarray, "m d"], x: Float[np.ndarray, "h 
         return float(np.nanmean(score)) if np.isfinite(score).any() else None
 
     return base.facts() | {
-        "fit_fvu": fvu(fitted, z_fit @ W_dec + b_dec),
-        "random_fvu": random_fvu(fitted.mean(axis=0, dtype=np.float64), x, sae.n, round(base.l0)),
+        "fit_fvu": fitted.fvu,
+        "random_fvu": random_fvu(fitted.mean, x, sae.n, round(base.l0)),
         "bits": bits,
         "pca_bits_fvu": pca_fvu(fitted, x, components_at(bits)),
         "dead_held_out": float((density == 0).mean()),
@@ -91,8 +92,63 @@ def figures(sae: SAE, fitted: Float[np.ndarray, "m d"], x: Float[np.ndarray, "h 
     }
 
 
+def densities(z: sparse.csr_array) -> Float[np.ndarray, " n"]:
+    """The share of images for which each latent fires."""
+    density: Float[np.ndarray, " n"] = np.asarray((z > 0).mean(axis=0), dtype=np.float64).ravel()
+    return density
+
+
+def held_out(
+    lake: Lake, catalog: Catalog, activations: Manifest, role: str, memory: float
+) -> tuple[Shaped[np.ndarray, " h"], Float[np.ndarray, "h d"]]:
+    """Image ids and activations of one role, evenly spaced where they are more than ``memory`` GB.
+
+    Raises:
+        InputError: The role trained the SAE, or has no images.
+    """
+    if role in FIT_ROLES:
+        raise InputError("this role trained the SAE: a figure on it is not held out", value=role, limit="other roles")
+    listed = [np.array(lake.table(part, ["image_id"])["image_id"].to_pylist(), np.str_) for part in activations.parts]
+    masks = [
+        has_role(ids, catalog.image_ids, catalog.roles, (role,)) if len(ids) else np.zeros(0, bool) for ids in listed
+    ]
+    rows, d = sum(int(mask.sum()) for mask in masks), int(activations.facts["d"])
+    if not rows:
+        raise no_rows((role,), activations.name)
+    every = max(1, ceil(rows * d * 4 / (memory * 1e9)))
+    found, x, before = [], [], 0
+    for part, ids, mask in zip(activations.parts, listed, masks, strict=True):
+        numbers = np.flatnonzero(mask)
+        numbers, before = numbers[(before + np.arange(len(numbers))) % every == 0], before + len(numbers)
+        if len(numbers):
+            found.append(ids[numbers])
+            x.append(tensor_rows(lake.table(part, ["activation"])["activation"])[numbers])
+    return np.concatenate(found), np.concatenate(x)
+
+
+def _auroc(
+    lake: Lake,
+    classifier: Manifest,
+    catalog: Catalog,
+    ids: Shaped[np.ndarray, " h"],
+    x: Float[np.ndarray, "h d"],
+    z: sparse.csr_array,
+    sae: SAE,
+    fitted: Gathered,
+) -> dict[str, Any]:
+    head = load_head(lake, classifier)
+    rows = positions(ids, catalog.image_ids)
+    y = np.full((len(rows), len(head.labels)), np.nan)
+    for column, label in enumerate(head.labels):
+        if label in catalog.labels:  # a classifier brought along may know labels of its own
+            y[:, column] = catalog.y[rows, catalog.labels.index(label)]
+    W_dec, b_dec = sae.W_dec.cpu().numpy(), sae.b_dec.cpu().numpy()
+    dense = z.toarray().astype(np.float64)
+    return fidelity(head, x, dense, W_dec, b_dec, fitted.mean_z, y, catalog.groups[rows])
+
+
 def measured(
-    lake: Lake, have: Mapping[str, Manifest], tap: str, role: str, sae: SAE
+    lake: Lake, have: Mapping[str, Manifest], tap: str, role: str, sae: SAE, memory: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figures on one role.
 
@@ -102,6 +158,7 @@ def measured(
         tap: What the SAE reads.
         role: The role to measure on.
         sae: The SAE.
+        memory: GB of activations to hold in memory; the training images stream beyond, the held-out ones are thinned.
 
     Returns:
         The artifact's facts, and the content of :data:`PART`: the facts, the density histogram on held-out images, and
@@ -111,28 +168,13 @@ def measured(
         InputError: The role trained the SAE, or has no images.
         LeakageError: A group has more than one role.
     """
-    if role in FIT_ROLES:
-        raise InputError("this role trained the SAE: a figure on it is not held out", value=role, limit="other roles")
-    catalog = load_catalog(lake, have["catalog"])
-    check_disjoint(catalog.groups, catalog.roles)
-    ids, x = load_activations(lake, have[f"activations.{tap}"])
-    trained = has_role(ids, catalog.image_ids, catalog.roles, FIT_ROLES)
-    held = has_role(ids, catalog.image_ids, catalog.roles, (role,))
-    fitted, held_out = x[trained], x[held]
-    facts = figures(sae, fitted, held_out)
-    z = codes(sae, held_out)
+    catalog, activations = load_catalog(lake, have["catalog"]), have[f"activations.{tap}"]
+    ids, x = held_out(lake, catalog, activations, role, memory)
     auroc = None
-    if tap == HEAD_TAP and "classifier" in have:
-        head = load_head(lake, have["classifier"])
-        at = {image_id: row for row, image_id in enumerate(catalog.image_ids.tolist())}
-        rows = np.array([at[image_id] for image_id in ids[held].tolist()])
-        y = np.full((len(rows), len(head.labels)), np.nan)
-        for column, label in enumerate(head.labels):
-            if label in catalog.labels:  # a classifier brought along may know labels of its own
-                y[:, column] = catalog.y[rows, catalog.labels.index(label)]
-        mean_z = np.asarray(codes(sae, fitted).mean(axis=0), dtype=np.float64).ravel()
-        W_dec, b_dec = sae.W_dec.cpu().numpy(), sae.b_dec.cpu().numpy()
-        dense = z.toarray().astype(np.float64)
-        auroc = fidelity(head, held_out, dense, W_dec, b_dec, mean_z, y, catalog.groups[rows])
-    density = np.asarray((z > 0).mean(axis=0)).ravel()
-    return facts, {"role": role, "facts": facts, "density": histogram(density), "auroc": auroc}
+    with threadpool_limits(limits=1):  # products round by the number of threads, and facts are part of the content
+        fitted = gather(sae, training_rows(lake, have["catalog"], activations, memory, "cpu"))
+        z = codes(sae, x)
+        facts = figures(sae, fitted, x, z)
+        if tap == HEAD_TAP and "classifier" in have:
+            auroc = _auroc(lake, have["classifier"], catalog, ids, x, z, sae, fitted)
+    return facts, {"role": role, "facts": facts, "density": histogram(densities(z)), "auroc": auroc}

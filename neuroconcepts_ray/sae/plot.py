@@ -5,60 +5,75 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, MARGIN = 560, 360, 56
+WIDTH, HEIGHT, MARGIN, LEGEND = 480, 360, 56, 150
 SERIES = (
     ("fvu", "SAE", "#1a5fb4"),
-    ("pca_fvu", "PCA at equal L0", "#b3261e"),
-    ("pca_bits_fvu", "PCA at equal bits", "#e08a00"),
+    ("pca_fvu", "PCA, equal L0", "#b3261e"),
+    ("pca_bits_fvu", "PCA, equal bits", "#e08a00"),
     ("random_fvu", "random dictionary", "#666"),
 )
 
 
+def _marks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from ``low`` to ``high``."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [m * 10.0**e for e in exponents for m in (1, 2, 5) if low * 0.999 <= m * 10.0**e <= high * 1.001]
+
+
 def curve(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """The plot; the area of an SAE's ring grows with its share of dead latents.
+    """The plot, both axes logarithmic; the ring around an SAE grows with its share of dead latents.
 
     Args:
         rows: One member each, with ``l0``, ``dead_fraction`` and the figures of :data:`SERIES` (or null).
         title: What stands above.
     """
-    logs = [math.log2(max(float(row["l0"]), 0.5)) for row in rows]
-    low, high = math.floor(min(logs)), max(math.ceil(max(logs)), math.floor(min(logs)) + 1)
-    values = [float(row[key]) for row in rows for key, _, _ in SERIES if row.get(key) is not None]
-    top = max(1.0, *values)
+    xs = [max(float(row["l0"]), 0.5) for row in rows]
+    values = [max(float(row[key]), 1e-6) for row in rows for key, _, _ in SERIES if row.get(key) is not None]
+    left, right = min(xs) / 1.2, max(xs) * 1.2
+    low, high = min(values) / 1.2, max(1.0, *values)
 
-    def place(log: float, y: float) -> tuple[float, float]:
-        return MARGIN + WIDTH * (log - low) / (high - low), MARGIN + HEIGHT * (1 - y / top)
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = math.log(x / left) / math.log(right / left)
+        return MARGIN + WIDTH * across, MARGIN + HEIGHT * math.log(high / y) / math.log(high / low)
 
     shapes = []
     for number, (key, name, color) in enumerate(SERIES):
-        known = [(log, float(row[key]), row) for log, row in zip(logs, rows, strict=True) if row.get(key) is not None]
-        for log, y, row in known:
-            cx, cy = place(log, y)
+        known = sorted(
+            (x, max(float(row[key]), 1e-6), float(row["dead_fraction"]))
+            for x, row in zip(xs, rows, strict=True)
+            if row.get(key) is not None
+        )
+        points = [place(x, y) for x, y, _ in known]
+        if key != "fvu" and len(points) > 1:  # a control depends on L0 alone, the members on more: no line joins them
+            line = " ".join(f"{cx:.1f},{cy:.1f}" for cx, cy in points)
+            shapes.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-dasharray="4 3"/>')
+        for (cx, cy), (_, _, dead) in zip(points, known, strict=True):
             shapes.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="3" fill="{color}"/>')
             if key == "fvu":
-                ring = 3 + 9 * math.sqrt(float(row["dead_fraction"]))
+                ring = 3 + 9 * math.sqrt(dead)
                 shapes.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="{ring:.1f}" fill="none" stroke="{color}"/>')
-        text_y = MARGIN + 14 + 16 * number
-        shapes.append(f'<circle cx="{MARGIN + WIDTH - 140}" cy="{text_y - 4}" r="3" fill="{color}"/>')
-        shapes.append(f'<text x="{MARGIN + WIDTH - 130}" y="{text_y}" font-size="12">{escape(name)}</text>')
-    for log in range(low, high + 1):
-        x, y = place(float(log), 0.0)
-        shapes.append(f'<text x="{x - 6:.1f}" y="{y + 16:.1f}" font-size="11">{2.0**log:g}</text>')
-    for tenth in range(0, math.ceil(top * 5) + 1):
-        if tenth / 5 <= top:
-            x, y = place(float(low), tenth / 5)
-            shapes.append(f'<text x="{x - 26:.1f}" y="{y + 4:.1f}" font-size="11">{tenth / 5:.1f}</text>')
-    (x0, y0), (x1, y1) = place(float(low), 0.0), place(float(high), top)
-    axes = f'<path d="M{x0} {y1:.1f}V{y0}H{x1}" fill="none" stroke="#333"/>'
+        key_x, key_y = MARGIN + WIDTH + 24, MARGIN + 14 + 18 * number
+        shapes.append(f'<rect x="{key_x}" y="{key_y - 8}" width="8" height="8" fill="{color}"/>')
+        shapes.append(f'<text x="{key_x + 14}" y="{key_y}" font-size="12">{escape(name)}</text>')
+    for mark in (2.0**e for e in range(math.ceil(math.log2(left)), math.floor(math.log2(right)) + 1)):
+        x, y = place(mark, low)
+        shapes.append(f'<text x="{x:.1f}" y="{y + 16:.1f}" font-size="11" text-anchor="middle">{mark:g}</text>')
+    for mark in _marks(low, high):
+        x, y = place(left, mark)
+        shapes.append(f'<path d="M{x:.1f} {y:.1f}h{WIDTH}" stroke="#eee"/>')
+        shapes.append(f'<text x="{x - 6:.1f}" y="{y + 4:.1f}" font-size="11" text-anchor="end">{mark:g}</text>')
+    axes = f'<path d="M{MARGIN} {MARGIN}V{MARGIN + HEIGHT}H{MARGIN + WIDTH}" fill="none" stroke="#333"/>'
     words = [
         (MARGIN, 24, title),
         (MARGIN, MARGIN - 10, "FVU on role select (lower is better)"),
-        (MARGIN + WIDTH / 2 - 90, MARGIN + HEIGHT + 36, "L0, logarithmic; ring: share of dead latents"),
+        (MARGIN + WIDTH / 2 - 110, MARGIN + HEIGHT + 36, "L0; the ring grows with the share of dead latents"),
     ]
     text = "".join(f'<text x="{x:.0f}" y="{y:.0f}" font-size="12">{escape(word)}</text>' for x, y, word in words)
-    w, h = WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN
+    w, h = WIDTH + 2 * MARGIN + LEGEND, HEIGHT + 2 * MARGIN
+    # Lines of the grid first, so that points lie above them.
+    shapes.sort(key=lambda shape: 'stroke="#eee"' not in shape)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" role="img">'
-        f'<title>{escape(title)}</title><rect width="{w}" height="{h}" fill="#fff"/>{axes}{"".join(shapes)}'
+        f'<title>{escape(title)}</title><rect width="{w}" height="{h}" fill="#fff"/>{"".join(shapes)}{axes}'
         f"{text}</svg>\n"
     )

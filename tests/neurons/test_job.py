@@ -8,27 +8,19 @@ import pytest
 
 from neuroconcepts_ray.activations.tables import activations_table
 from neuroconcepts_ray.catalog.tables import load_catalog
-from neuroconcepts_ray.distributed.train import State, World
-from neuroconcepts_ray.errors import ConfigError, InputError
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe, plan_to_json
 from neuroconcepts_ray.lake.table import to_parquet
-from neuroconcepts_ray.neurons.config import DEFAULT_SPACES, SpaceConfig, plan
+from neuroconcepts_ray.neurons.config import SpaceConfig, plan
 from neuroconcepts_ray.neurons.encode import encode_units
 from neuroconcepts_ray.neurons.encoder import Encoder
 from neuroconcepts_ray.neurons.job import first_partition_normalisation
 from neuroconcepts_ray.neurons.load import load
 from neuroconcepts_ray.neurons.shards import code_shards
 from neuroconcepts_ray.neurons.tables import NORMALISATION, load_codes, write_normalisation
-from neuroconcepts_ray.sae.config import SAEConfig
-from neuroconcepts_ray.sae.config import plan as sae_plan
-from neuroconcepts_ray.sae.family.build import objective
-from neuroconcepts_ray.sae.fold import fold
-from neuroconcepts_ray.sae.job import loop, measure, role_activations
-from neuroconcepts_ray.sae.model import save_sae
-from neuroconcepts_ray.sae.progress import Progress
 
 D = 8
 ROLES = ["fit", "probe", "select", "verify", "test"]
@@ -126,48 +118,3 @@ def test_another_first_partition_or_setting_is_another_recipe(lake: Lake) -> Non
 def test_a_tap_that_is_not_mined_is_named(lake: Lake) -> None:
     with pytest.raises(ConfigError, match=r"spaces\.deep\.tap"):
         plan({"deep": SpaceConfig(origin="units", tap="layer4")}, archive(lake, [10]))
-
-
-def train_here(lake: Lake, have: dict[str, Manifest], config: SAEConfig, resume: State | None = None) -> list[State]:
-    address = {name: (m.kind, m.recipe, m.artifact) for name, m in have.items()}
-    named = {name: dict(zip(("kind", "recipe", "artifact"), value, strict=True)) for name, value in address.items()}
-    spec = {
-        "config": config.model_dump(mode="json"),
-        "lake": lake.store.uri,
-        "phi": lake.phi.uri,
-        "catalog": named["catalog"],
-        "activations": named["activations.pre_logits"],
-        "device": "cpu",
-    }
-    states: list[State] = []
-
-    def keep(state: State, _: dict[str, float]) -> None:
-        states.append(State({name: tensor.clone() for name, tensor in state.tensors.items()}, state.meta))
-
-    loop(spec, World(0, 1), resume, keep)
-    return states
-
-
-def test_the_sae_sees_fit_and_probe_alone_and_its_loop_resumes_bitwise(lake: Lake) -> None:
-    have = archive(lake, [60, 40])
-    config = SAEConfig(k=2, steps=6, batch_size=16, checkpoint_every=2)
-    states = train_here(lake, have, config)
-    assert [state.meta["step"] for state in states] == [2, 4, 6]
-    resumed = train_here(lake, have, config, states[0])[-1]
-    assert all(bool((resumed.tensors[name] == tensor).all()) for name, tensor in states[-1].tensors.items())
-    x = np.concatenate([images(0, 60)[2], images(1, 40)[2]])
-    mask = np.array([role in ("fit", "probe") for role in images(0, 60)[1] + images(1, 40)[1]])
-    np.testing.assert_allclose(states[-1].tensors["mean"].numpy(), x[mask].mean(axis=0), rtol=1e-5)
-
-    planned = sae_plan(config, have)["sae"]
-    last = Progress.from_tensors(states[-1].tensors, 6)
-    sae = fold(last, objective(config, len(last.idle)))
-    parts = [lake.put_part(planned, name, data) for name, data in save_sae(sae, config.tap, config.variant).items()]
-    facts = {"tap": config.tap, "n": sae.n}
-    have["sae"] = lake.commit_manifest(planned, "sae", parts, facts=facts)
-    assert measure(lake, have, "pre_logits", "test").images == 20
-    with pytest.raises(InputError, match="not held out"):
-        measure(lake, have, "pre_logits", "probe")
-    assert set(plan(DEFAULT_SPACES, have)) == {"codes.latents", "codes.units"}
-    with pytest.raises(InputError, match="no image has any"):
-        role_activations(lake, have["catalog"], have["activations.pre_logits"], ("nobody",))

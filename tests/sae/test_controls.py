@@ -12,8 +12,10 @@ from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.config import SAEConfig
 from neuroconcepts_ray.sae.controls import code_bits, components_at, random_directions, random_fvu
 from neuroconcepts_ray.sae.curve import grid, warnings
+from neuroconcepts_ray.sae.data import Resident
 from neuroconcepts_ray.sae.fidelity import keep_top
-from neuroconcepts_ray.sae.measure import figures, histogram
+from neuroconcepts_ray.sae.measure import codes, figures, histogram
+from neuroconcepts_ray.sae.metrics import gather
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.monosemantic import monosemanticity, unit_rows
 from neuroconcepts_ray.sae.plot import curve
@@ -75,7 +77,8 @@ def test_top_latents_and_densities_are_counted() -> None:
 def test_an_identity_explains_all_and_its_controls_do_not() -> None:
     x = np.abs(np.random.default_rng(2).standard_normal((80, 8))).astype(np.float32)
     eye = torch.eye(8)
-    found = figures(SAE(eye, torch.zeros(8), eye, torch.zeros(8), TopK(3)), x[:40], x[40:])
+    sae = SAE(eye, torch.zeros(8), eye, torch.zeros(8), TopK(3))
+    found = figures(sae, gather(sae, Resident(torch.from_numpy(x[:40]))), x[40:], codes(sae, x[40:]))
     assert found["l0"] == 3 and found["half_fraction"] <= found["dense_fraction"] == 1
     assert found["bits"] == pytest.approx(log2(comb(8, 3)) + 24)
     assert found["pca_bits_fvu"] < found["pca_fvu"] < 1

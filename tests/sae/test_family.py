@@ -22,14 +22,14 @@ from neuroconcepts_ray.sae.family.relu import ReLUObjective
 from neuroconcepts_ray.sae.family.topk import TopKObjective
 from neuroconcepts_ray.sae.fit import Member, advance
 from neuroconcepts_ray.sae.fold import fold
-from neuroconcepts_ray.sae.metrics import evaluate, fires, fvu
+from neuroconcepts_ray.sae.metrics import evaluate, fvu
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.objective import Losses, Moment, Objective, Weights
 from neuroconcepts_ray.sae.peers import Peers
 from neuroconcepts_ray.sae.progress import Progress
 from neuroconcepts_ray.sae.step import dense_gradients
 from tests.sae.peers import together
-from tests.sae.test_fit import planted, sae_of, trained
+from tests.sae.test_fit import gathered, planted, sae_of, trained
 from tests.sae.test_topk import B, D, K, N, inputs, weights
 
 AUX = AuxK(4, 0.3)
@@ -128,7 +128,7 @@ def test_every_member_learns_what_was_planted(variant: str) -> None:
     x, dictionary = planted(2000)
     config = SAEConfig(variant=variant, latents=64, k=4, steps=300, batch_size=128, dead_after=2000, lr=5e-3, aux_k=16)
     sae = sae_of(trained(torch.from_numpy(x), config), config)
-    held_out = evaluate(sae, planted(500, seed=1)[0], x)
+    held_out = evaluate(sae, planted(500, seed=1)[0], gathered(sae, x))
     assert held_out.fvu < 0.35 < 1 <= held_out.mean_fvu
     # Those with a k come near it; those with L1 are sparse beside the half of all latents that they begin with.
     assert (3 <= held_out.l0 <= 6) if config.counts else (3 <= held_out.l0 <= 16)
@@ -161,8 +161,8 @@ def test_planted_dead_latents_come_back_by_resampling(variant: str) -> None:
         start = begin(Resident(x), config)
         start.weights["b_enc"][:40] = -60.0
         start.idle[:40] = 10_000
-        assert not fires(sae_of(start, config), x.numpy())[:40].any()
-        fired[every] = int(fires(sae_of(trained(x, config, start), config), x.numpy())[:40].sum())
+        assert not gathered(sae_of(start, config), x.numpy()).fires[:40].any()
+        fired[every] = int(gathered(sae_of(trained(x, config, start), config), x.numpy()).fires[:40].sum())
     assert fired[0] == 0
     assert fired[25] >= 30
 
@@ -178,7 +178,7 @@ def test_planted_dead_latents_come_back_by_the_auxiliary_loss(variant: str) -> N
         start = begin(Resident(x), config)
         start.weights["b_enc"][:40] = -6.0
         start.idle[:40] = 10_000
-        fired[aux] = int(fires(sae_of(trained(x, config, start), config), x.numpy())[:40].sum())
+        fired[aux] = int(gathered(sae_of(trained(x, config, start), config), x.numpy()).fires[:40].sum())
     assert fired[0] == 0
     assert fired[8] >= 20
 

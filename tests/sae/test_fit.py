@@ -13,7 +13,7 @@ from neuroconcepts_ray.sae.data import Resident, batches
 from neuroconcepts_ray.sae.family.build import objective
 from neuroconcepts_ray.sae.fit import Member, fit
 from neuroconcepts_ray.sae.fold import fold
-from neuroconcepts_ray.sae.metrics import evaluate, fires
+from neuroconcepts_ray.sae.metrics import Gathered, evaluate, gather
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.progress import Progress
 
@@ -49,6 +49,10 @@ def trained(
 
     fit(rows, [member], save)
     return member.state
+
+
+def gathered(sae: SAE, x: np.ndarray) -> Gathered:
+    return gather(sae, Resident(torch.from_numpy(x)))
 
 
 def sae_of(state: Progress, config: SAEConfig) -> SAE:
@@ -93,7 +97,7 @@ def test_a_planted_dictionary_is_found() -> None:
     sae = sae_of(trained(torch.from_numpy(x), config), config)
     best = np.abs(dictionary @ sae.W_dec.numpy().T).max(axis=1)
     assert best.mean() > 0.9
-    held_out = evaluate(sae, planted(1000, seed=1)[0], x)
+    held_out = evaluate(sae, planted(1000, seed=1)[0], gathered(sae, x))
     assert held_out.fvu < 0.2
     assert held_out.fvu < held_out.pca_fvu < 1 <= held_out.mean_fvu < 1.1
     assert held_out.l0 <= config.k
@@ -107,9 +111,9 @@ def test_latents_that_died_are_revived_by_the_auxiliary_loss() -> None:
         start = begin(Resident(x), config)
         start.weights["b_enc"][:40] = -6.0  # below every input: no pre-activation is positive
         start.idle[:40] = 10_000
-        assert not fires(sae_of(start, config), x.numpy())[:40].any()
+        assert not gathered(sae_of(start, config), x.numpy()).fires[:40].any()
         sae = sae_of(trained(x, config, start), config)
-        fired[aux] = int(fires(sae, x.numpy())[:40].sum())
+        fired[aux] = int(gathered(sae, x.numpy()).fires[:40].sum())
     assert fired[0] == 0
     assert fired[8] >= 20
 

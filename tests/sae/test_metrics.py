@@ -8,9 +8,10 @@ from sklearn.metrics import r2_score
 
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.sae.activation import TopK
-from neuroconcepts_ray.sae.metrics import evaluate, fires, fvu, pca_fvu
+from neuroconcepts_ray.sae.metrics import evaluate, fvu, pca_fvu
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.rows import has_role
+from tests.sae.test_fit import gathered
 
 
 def data(rows: int, seed: int = 0) -> np.ndarray:
@@ -40,7 +41,7 @@ def test_pca_is_sklearns_pca(components: int) -> None:
     else:
         pca = PCA(min(components, 8), svd_solver="full").fit(fitted.astype(np.float64))
         expected = fvu(x, pca.inverse_transform(pca.transform(x.astype(np.float64))))
-    assert pca_fvu(fitted, x, components) == pytest.approx(expected, abs=1e-9)
+    assert pca_fvu(gathered(identity(3), fitted), x, components) == pytest.approx(expected, abs=1e-9)
 
 
 def identity(k: int) -> SAE:
@@ -52,17 +53,17 @@ def identity(k: int) -> SAE:
 
 def test_l0_and_dead_latents_are_counted() -> None:
     x = np.abs(data(50))
-    metrics = evaluate(identity(8), x, x)
+    metrics = evaluate(identity(8), x, gathered(identity(8), x))
     assert metrics.l0 == 8
     assert metrics.fvu == pytest.approx(0, abs=1e-9)
     assert metrics.dead_fraction == pytest.approx(0.2)
-    assert fires(identity(8), x).tolist() == [True] * 8 + [False] * 2
-    assert evaluate(identity(3), x, x).l0 == 3
+    assert gathered(identity(8), x).fires.tolist() == [True] * 8 + [False] * 2
+    assert evaluate(identity(3), x, gathered(identity(3), x)).l0 == 3
 
 
 def test_no_held_out_image_is_an_error() -> None:
     with pytest.raises(InputError, match="too few held-out images"):
-        evaluate(identity(3), data(0), data(10))
+        evaluate(identity(3), data(0), gathered(identity(3), data(10)))
 
 
 def test_roles_are_joined_by_image_and_strangers_refused() -> None:

@@ -14,7 +14,7 @@ from neuroconcepts_ray.sae.fit import Member, fit
 from neuroconcepts_ray.sae.metrics import evaluate
 from neuroconcepts_ray.sae.peers import ALONE, Peers
 from neuroconcepts_ray.sae.progress import Progress
-from tests.sae.test_fit import planted, sae_of
+from tests.sae.test_fit import gathered, planted, sae_of
 
 WORKER = """
 import sys
@@ -63,6 +63,6 @@ def test_two_workers_fit_what_one_does(tmp_path: Path) -> None:
             assert torch.equal(two["idle"], alone[name].idle)
         else:
             saes = [sae_of(state, config) for state in (alone[name], Progress.from_tensors(two, config.steps))]
-            fvu = [evaluate(sae, held.numpy(), planted(1000)[0]).fvu for sae in saes]
+            fvu = [evaluate(sae, held.numpy(), gathered(sae, planted(1000)[0])).fvu for sae in saes]
 
             assert abs(fvu[0] - fvu[1]) <= 0.002
