@@ -45,9 +45,19 @@ class Progress:
         return named
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], step: int, device: str | torch.device = "cpu") -> "Progress":
-        """Read back :meth:`tensors`, as copies."""
-        own = {name: tensor.clone().to(device) for name, tensor in tensors.items()}
+    def from_tensors(
+        cls, tensors: dict[str, Tensor], step: int, device: str | torch.device = "cpu", *, copy: bool = True
+    ) -> "Progress":
+        """Read back :meth:`tensors`.
+
+        Args:
+            tensors: The tensors, which may be mapped from a file.
+            step: Steps done.
+            device: Where to train.
+            copy: Whether each is copied, as training needs; for a look at the weights alone the moments of a mapped
+                file are then never read.
+        """
+        own = {name: tensor.to(device, copy=copy) for name, tensor in tensors.items()}
 
         def group(prefix: str) -> Weights:
             return {name[2:]: tensor for name, tensor in own.items() if name.startswith(f"{prefix}.")}
