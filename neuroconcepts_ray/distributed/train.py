@@ -55,6 +55,8 @@ class State:
     def read(cls, folder: Path, name: str = "state") -> "State":
         """Read back :meth:`write`; nothing but safetensors and JSON is opened.
 
+        The tensors are mapped from the file, not read: the system may take the memory back at any time.
+
         Raises:
             InputError: Either file is missing, torn or something else.
         """
@@ -75,6 +77,11 @@ Loop = Callable[[dict[str, Any], World, State | None, Save], None]
 
 def _named(rank: int, *, sharded: bool) -> str:
     return f"state-{rank}" if sharded else "state"
+
+
+def _read(checkpoint: ray.train.Checkpoint, names: list[str]) -> list[State]:
+    with checkpoint.as_directory() as path:
+        return [State.read(Path(path), name) for name in names]
 
 
 def _run(config: dict[str, Any]) -> None:
@@ -103,11 +110,8 @@ def _run(config: dict[str, Any]) -> None:
             place.write(PROGRESS, metrics)
 
     try:
-        resume = None
-        if checkpoint is not None:
-            with checkpoint.as_directory() as path:
-                resume = State.read(Path(path), file)
-        loop(config["spec"], world, resume, save)
+        # The state goes to the loop and is kept nowhere else: it may let go of it once it has what it needs.
+        loop(config["spec"], world, None if checkpoint is None else _read(checkpoint, [file]).pop(), save)
     except Exception as error:  # returned as data: Ray Train would try again what can only fail again
         ours = isinstance(error, NeuroconceptsError)
         if world.size == 1 or ours:
@@ -245,8 +249,8 @@ def train(
     _raise_failure(place)
     if result.checkpoint is None:
         raise EnvironmentFault("training saved no checkpoint", where=label, remedy="Run the same command again")
-    with result.checkpoint.as_directory() as path:
-        states = [State.read(Path(path), _named(rank, sharded=sharded)) for rank in range(workers if sharded else 1)]
+    files = [_named(rank, sharded=sharded) for rank in range(workers if sharded else 1)]
+    states = _read(result.checkpoint, files)
     return states if sharded else states[0]
 
 
