@@ -49,6 +49,8 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=(OUT / f"sae-{name}.log").open("w"),
             text=True,
+            # Ours as the command sets it; the peers' threads spin while they wait, as torch has it by default.
+            env=os.environ | ({} if module.endswith("peers") else {"OMP_WAIT_POLICY": "PASSIVE"}),
         )
 
     def line(self) -> dict[str, Any]:
