@@ -10,6 +10,7 @@ make bench-sae-curve            # demo/pipeline.yaml, and the real films where t
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -137,11 +138,15 @@ def train(archive: Archive, named: Sequence[tuple[str, float, dict[str, Any]]]) 
     return found
 
 
-def settings(d: int) -> list[tuple[str, float, dict[str, Any]]]:
-    """What is trained with the defaults."""
-    counted = [(variant, float(k), {"variant": variant, "k": k}) for variant in COUNTED for k in KS]
+def counted() -> list[tuple[str, float, dict[str, Any]]]:
+    """What has a k, with the defaults."""
+    return [(variant, float(k), {"variant": variant, "k": k}) for variant in COUNTED for k in KS]
+
+
+def penalised(d: int) -> list[tuple[str, float, dict[str, Any]]]:
+    """What has a penalty, over a grid, with the defaults beside it."""
     penalties = [2 / d * factor for factor in FACTORS]
-    return counted + [(variant, p, {"variant": variant, "penalty": p}) for variant in PENALISED for p in penalties]
+    return [(variant, p, {"variant": variant, "penalty": p}) for variant in PENALISED for p in penalties]
 
 
 def cfn() -> list[tuple[str, float, dict[str, Any]]]:
@@ -153,7 +158,10 @@ def cfn() -> list[tuple[str, float, dict[str, Any]]]:
 def compare(archive: Archive) -> dict[str, Any]:
     """Every point of the family beside its controls."""
     began = time.perf_counter()
-    fitted = train(archive, settings(archive.fitted.shape[1])) + train(archive, cfn())
+    fitted: list[Fitted] = []
+    for part in (counted(), penalised(archive.fitted.shape[1]), cfn()):
+        fitted += train(archive, part)
+        print(f"{len(fitted)} SAEs after {time.perf_counter() - began:.0f} s", file=sys.stderr)
     seconds = time.perf_counter() - began
     pca, x = PCA(archive), archive.x.astype(np.float64)
     whole, mean = variance(x), archive.fitted.mean(axis=0, dtype=np.float64)

@@ -61,10 +61,10 @@ class SAEConfig(StrictModel):
     """Steps over which the penalty rises linearly from nothing."""
     bandwidth: float = Field(0.3, gt=0)
     """ε of the kernel that trains the thresholds of jumprelu, in units of its pre-activations."""
-    aux_k: int = Field(32, ge=0)
-    """Dead latents that fit an image's residual in the auxiliary loss; 0 turns it off. Few, so that each learns something
-    of its own: where most of the dead take part at once, together they learn what a linear map would."""
-    aux_coefficient: float = Field(1 / 8, ge=0)
+    aux_k: int = Field(256, ge=0)
+    """Dead latents that fit the residual in the auxiliary loss; 0 turns it off. Fewer, with more weight (32 and 1/8),
+    revive more of them; what that costs depends on the data (docs/sae.md)."""
+    aux_coefficient: float = Field(1 / 32, ge=0)
     """Weight of the auxiliary loss."""
     dead_after: int = Field(5_000, ge=1)
     """A latent is dead once it has not fired for so many training samples."""
