@@ -44,8 +44,8 @@ from neuroconcepts_ray.stats import patient_bootstrap
 KS = (2, 4, 8, 16)
 COUNTED = ("topk", "batchtopk", "matryoshka", "jumprelu")
 PENALISED = ("gated", "relu_l1")
-FACTORS = (1, 4, 8, 16, 32, 64, 128, 256, 512)
-"""Of the penalty's default, from dense codes to one or two latents an image."""
+FACTORS = (0.5, 1, 2, 4, 8, 12, 16, 24, 32)
+"""Of the default penalty, from dense codes to none."""
 CFN_FACTORS = (1, 10, 100, 300, 1000, 3000, 10000)
 CFN = "relu_l1 (CFN)"
 
