@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae clean
+.PHONY: demo test test-commits lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -43,6 +43,10 @@ bench-sae: $(STAMP)
 	test -x $(PEERS_SAE)/bin/python || $(PYTHON) -m venv $(PEERS_SAE)
 	$(PEERS_SAE)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-sae.txt
 	SAE_PEERS_PYTHON=$(PEERS_SAE)/bin/python $(PY) -m benchmarks.sae
+
+# Reads what `make demo` made.
+bench-sae-curve: $(STAMP)
+	$(PY) -m benchmarks.sae_curve
 
 bench-decode bench-precision: $(STAMP)
 	$(PY) -m benchmarks.$(@:bench-%=%)

@@ -15,6 +15,8 @@ from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
 from neuroconcepts_ray.retrieval import faiss_guard
+from neuroconcepts_ray.sae.config import CHOICE_ROLE
+from neuroconcepts_ray.sae.curve import lines
 from neuroconcepts_ray.stages import TABLE
 
 _WORDS = {
@@ -57,6 +59,14 @@ def table(outcomes: list[Outcome]) -> Table:
     return view
 
 
+def warn(outcomes: list[Outcome]) -> None:
+    """Say what the held-out figures of an SAE warn of, each time that it is fitted or found."""
+    for o in outcomes:
+        if o.name == "sae" and o.manifest is not None:
+            for line in lines("The SAE", o.manifest.facts[CHOICE_ROLE]):
+                say(line)
+
+
 def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: bool, new_only: bool) -> list[Outcome]:
     """Make the artifacts of some verbs; say so where there is nothing to do.
 
@@ -87,6 +97,8 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
         old = line.walk(until="catalog")[0].manifest if new_only else None
         outcomes = line.walk(make=verbs, until=last, tell=_tell)
     Console().print(table(outcomes))
+    if "fit" in verbs:
+        warn(outcomes)
     if old is not None and outcomes[0].manifest is not None:
         say(growth(line.lake, old, outcomes[0].manifest).sentence)
     if verbs == ("catalog",) and outcomes[0].manifest is not None:

@@ -62,7 +62,8 @@ class SAEConfig(StrictModel):
     bandwidth: float = Field(0.3, gt=0)
     """ε of the kernel that trains the thresholds of jumprelu, in units of its pre-activations."""
     aux_k: int = Field(256, ge=0)
-    """Dead latents that fit the residual in the auxiliary loss; 0 turns it off."""
+    """Dead latents that fit the residual in the auxiliary loss; 0 turns it off. Fewer, with more weight (32 and 1/8),
+    revive more of them; what that costs depends on the data (docs/sae.md)."""
     aux_coefficient: float = Field(1 / 32, ge=0)
     """Weight of the auxiliary loss."""
     dead_after: int = Field(5_000, ge=1)

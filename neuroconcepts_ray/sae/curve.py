@@ -74,3 +74,14 @@ def warnings(select: Mapping[str, Any]) -> list[str]:
             "sae.steps"
         )
     return found
+
+
+def lines(name: str, select: Mapping[str, Any]) -> list[str]:
+    """The warnings of one SAE as sentences: the first on a line of its own, the others together on a second.
+
+    Args:
+        name: What it is called.
+        select: The facts measured on role select.
+    """
+    first, *others = warnings(select) or [""]
+    return [f"{name} {told}." for told in (first, "; ".join(others)) if told]

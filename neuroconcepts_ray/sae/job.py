@@ -67,6 +67,12 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         # Half of one arithmetic and half of another would be neither's bytes.
         resume.meta["profile"] != profile or not set(wanted) <= resume.meta.get("members", {}).keys()
     ):
+        if spec["by_member"]:  # the others go on: ranks that save unequally often would wait for each other for ever
+            raise InputError(
+                "a checkpoint of these SAEs was made by another processor or version",
+                where=f"rank {world.rank}",
+                remedy="Run it where it began, or move the training's folder under training/ in the lake away",
+            )
         resume = None
     histories: dict[str, Any] = dict.fromkeys(wanted) if resume is None else resume.meta["members"]
     configs = {artifact: validate(SAEConfig, spec["members"][artifact]) for artifact in histories or mine[:1]}
@@ -82,6 +88,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         check_shapes(tensors, config.width(rows.d), rows.d)
         state = Progress.from_tensors(tensors, resume.meta["step"], spec["device"])
         members[artifact] = Member(config, state, history)
+        del tensors  # of the mapped file
     resumed = None if resume is None else int(resume.meta["step"])
     resume = None  # the members have copies
 
@@ -170,7 +177,7 @@ def _figures(config: SAEConfig, have: Mapping[str, Manifest], lake: Lake, sae: S
 def _commit(state: State, config: SAEConfig, planned: Plan, have: Mapping[str, Manifest], lake: Lake) -> Manifest:
     """Fold a member's last state, measure it on role select, and commit it."""
     torch.set_num_threads(config.threads)
-    last = Progress.from_tensors(_of_member(state.tensors, planned.artifact), state.meta["step"])
+    last = Progress.from_tensors(_of_member(state.tensors, planned.artifact), state.meta["step"], copy=False)
     sae = fold(last, objective(config, len(last.idle)).at(last.step))
     facts, everything = _figures(config, have, lake, sae)
     files = save_sae(sae, config.tap, config.variant)

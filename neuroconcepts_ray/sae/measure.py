@@ -22,7 +22,6 @@ from neuroconcepts_ray.sae.fidelity import fidelity
 from neuroconcepts_ray.sae.metrics import BATCH, Gathered, evaluate, gather, pca_fvu
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.monosemantic import monosemanticity, unit_rows
-from neuroconcepts_ray.sae.rows import has_role
 from neuroconcepts_ray.sae.source import no_rows, training_rows
 
 PART = "metrics.json"
@@ -109,9 +108,8 @@ def held_out(
     if role in FIT_ROLES:
         raise InputError("this role trained the SAE: a figure on it is not held out", value=role, limit="other roles")
     listed = [np.array(lake.table(part, ["image_id"])["image_id"].to_pylist(), np.str_) for part in activations.parts]
-    masks = [
-        has_role(ids, catalog.image_ids, catalog.roles, (role,)) if len(ids) else np.zeros(0, bool) for ids in listed
-    ]
+    mine = set(catalog.image_ids[catalog.roles == role].tolist())
+    masks = [np.array([image_id in mine for image_id in ids.tolist()], dtype=np.bool_) for ids in listed]
     rows, d = sum(int(mask.sum()) for mask in masks), int(activations.facts["d"])
     if not rows:
         raise no_rows((role,), activations.name)

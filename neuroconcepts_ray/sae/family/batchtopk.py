@@ -51,7 +51,7 @@ def averaged(buffers: Weights, smallest: Float[Tensor, ""], decay: float) -> Non
 
 
 def threshold(buffers: Weights, n: int) -> JumpReLU:
-    """JumpReLU with θ = E over batches of the smallest value that fires (their eq. 6), for all latents."""
+    """JumpReLU with θ = E over batches of the smallest value that fires, for all latents."""
     theta = buffers["theta"] / buffers["weight"].clamp_min(torch.finfo(torch.float32).tiny)
     return JumpReLU(theta.expand(n).clone())
 

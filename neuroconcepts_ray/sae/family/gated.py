@@ -42,7 +42,7 @@ class GatedObjective:
         return {}
 
     def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
-        """‖x − x̂(z)‖² / (b d) + λ Σ ReLU(π) / b + ‖x − x̂_frozen(ReLU(π))‖² / (b d): their eq. 8, over d."""
+        """‖x − x̂(z)‖² / (b d) + λ Σ ReLU(π) / b + ‖x − x̂_frozen(ReLU(π))‖² / (b d), as in the paper, but over d."""
         gate = pre_activations(w, x)
         magnitude = w["r_mag"].exp() * (gate - w["b_enc"]) + w["b_mag"]
         z = torch.where(gate > 0, magnitude.relu(), 0)
@@ -68,7 +68,7 @@ class GatedObjective:
         w: Weights,
         buffers: Weights,  # noqa: ARG002
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"], Activation]:
-        """JumpReLU, exactly (their §3.2 and appendix on weight tying).
+        """JumpReLU, exactly, as the paper notes of tied weights.
 
         With the magnitude m = exp(r)(π − b_gate) + b_mag, π > 0 is m > b_mag − exp(r) b_gate, and ReLU is m > 0: what
         fires is m > max(0, b_mag − exp(r) b_gate).

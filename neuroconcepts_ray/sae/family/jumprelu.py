@@ -51,13 +51,13 @@ class _Step(torch.autograd.Function):
 
 
 def jump(pre: Float[Tensor, "b n"], theta: Float[Tensor, " n"], bandwidth: float) -> Float[Tensor, "b n"]:
-    """pre·H(pre − θ), whose pseudo-derivative by θ is −(θ/ε) K((pre − θ)/ε) (their eq. 11)."""
+    """pre·H(pre − θ), whose pseudo-derivative by θ is −(θ/ε) K((pre − θ)/ε)."""
     z: Tensor = _Jump.apply(pre, theta, bandwidth)
     return z
 
 
 def above(pre: Float[Tensor, "b n"], theta: Float[Tensor, " n"], bandwidth: float) -> Float[Tensor, "b n"]:
-    """H(pre − θ), whose pseudo-derivative by θ is −(1/ε) K((pre − θ)/ε) and by pre is zero (their eq. 12)."""
+    """H(pre − θ), whose pseudo-derivative by θ is −(1/ε) K((pre − θ)/ε) and by pre is zero."""
     fires: Tensor = _Step.apply(pre, theta, bandwidth)
     return fires
 
@@ -66,7 +66,7 @@ def above(pre: Float[Tensor, "b n"], theta: Float[Tensor, " n"], bandwidth: floa
 class JumpReLUObjective:
     """Mean squared error plus λ(L0/k − 1)², with L0 the mean over the batch: thresholds move until k fire on average.
 
-    The quadratic penalty is that of Gemma Scope 2's technical report; with the paper's linear λ·L0 (eq. 9) the L0 that
+    The quadratic penalty is that of Gemma Scope 2's technical report; with the paper's linear λ·L0 the L0 that
     results depends on the data, and members of a sweep could not be compared at equal k. Adam moves log θ by about
     the learning rate a step, whatever the penalty: from the paper's θ = 0.001 it would never arrive in a short
     training. So every θ begins where k latents fire on average for a sample of the inputs.
