@@ -10,6 +10,9 @@ from neuroconcepts_ray.cli import models
 from neuroconcepts_ray.cli.app import AsJson, Config, DryRun, NewOnly, Set, Space, app
 from neuroconcepts_ray.stages import TABLE, Stage
 
+SWEPT = Path("sweep")
+"""Where a sweep's curve goes by default."""
+
 
 def _stage_command(entry: Stage) -> Callable[..., None]:
     def command(config: Config, overrides: Set = None, dry_run: DryRun = False, new_only: NewOnly = False) -> None:
@@ -37,11 +40,15 @@ def fit(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Workers among whom a sweep's SAEs are shared; changes no result.")
+        int,
+        typer.Option(min=1, help="Workers among whom a sweep's SAEs are shared; changes no result. Not sae.workers."),
     ] = 1,
-    out: Annotated[Path, typer.Option(help="Gets a sweep's curve.json, curve.svg and TensorBoard events.")] = Path(
-        "sweep"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for a sweep's curve.json, curve.svg and TensorBoard events; older ones go."
+        ),
+    ] = SWEPT,
 ) -> None:
     """Fit a sparse autoencoder to the activations; or many, and draw their curve.
 
@@ -59,7 +66,15 @@ def fit(
         sweeps.run(config, overrides or [], sweep, out, workers=workers, dry_run=dry_run, new_only=new_only)
         return
     from neuroconcepts_ray.cli import work
+    from neuroconcepts_ray.errors import ConfigError
 
+    if workers != 1:
+        raise ConfigError(
+            "--workers shares the SAEs of a sweep",
+            remedy="Give --sweep too, or split one SAE's batches with --set sae.workers=…",
+        )
+    if out != SWEPT:
+        raise ConfigError("--out is for a sweep", remedy="Give --sweep too; one SAE goes into the lake")
     work.make(config, overrides or [], ("fit",), dry_run=dry_run, new_only=new_only)
 
 

@@ -67,7 +67,9 @@ def import_model(
     if not as_json:
         said = f"Written to {output}" if written else f"Would be written to {output} (--dry-run)"
         Console(soft_wrap=True, highlight=False, markup=False).print(f"{said}. In the pipeline's file:\n")
-        Console(soft_wrap=True, highlight=False, markup=False).print(f"    classifier:\n      weights: {output}")
+        Console(soft_wrap=True, highlight=False, markup=False).print(
+            f"    classifier:\n      weights: {output.absolute()}"
+        )
 
 
 def card_of(settings: Mapping[str, Any]) -> Card:

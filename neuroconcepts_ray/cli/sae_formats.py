@@ -36,7 +36,7 @@ def import_sae(source: Path, *, library: str, tap: str, out: Path) -> None:
     sae, variant = format_.read(read_folder(source, format_.WEIGHTS))
     write_folder(save_sae(sae, tap, variant), out)
     say(f"{sae.n} latents over {sae.d} dimensions of {tap}, {_fires(sae)}. Written to {out}. In the pipeline's file:\n")
-    say(f"    sae:\n      tap: {tap}\n      weights: {out}")
+    say(f"    sae:\n      tap: {tap}\n      weights: {out.absolute()}")
 
 
 def export_sae(path: Path, overrides: list[str], *, library: str, out: Path, new_only: bool) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.cli.work import say
-from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.pipeline import Pipeline
@@ -20,7 +20,9 @@ from neuroconcepts_ray.sae.curve import grid, warnings
 from neuroconcepts_ray.sae.plot import curve
 
 FIGURES = ("fvu", "l0", "dead_fraction", "pca_fvu", "pca_bits_fvu", "random_fvu", "mean_fvu")
-HEADINGS = ("FVU", "L0", "dead", "PCA", "PCA, equal bits", "random", "mean")
+HEADINGS = ("FVU", "L0", "dead", "PCA", "PCA,\nequal bits", "random", "mean")
+
+CAPTION = "FVU on role select; PCA and random dictionary at equal L0; mean: that of the training images"
 
 
 def _fitted(configs: list[SAEConfig], have: Mapping[str, Manifest], line: Pipeline, workers: int) -> list[Manifest]:
@@ -50,7 +52,10 @@ def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
     from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
     history = json.loads(line.lake.read(sae.part("history.json")))
-    with SummaryWriter(str(folder / "events" / name)) as writer:
+    place = folder / "events" / name
+    for older in place.glob("events.out.tfevents.*"):  # TensorBoard would show both in one
+        older.unlink()
+    with SummaryWriter(str(place)) as writer:
         for key in ("loss", "l0", "dead"):
             for step, value in zip(history["steps"], history[key], strict=True):
                 writer.add_scalar(key, value, step)
@@ -66,9 +71,11 @@ def run(
     """Fit every member, and write ``curve.json``, ``curve.svg`` and TensorBoard events.
 
     Raises:
-        ConfigError: An axis that is none.
+        ConfigError: An axis that is none, a member that cannot be, or ``out`` is a file.
         InputError: The activations are not mined.
     """
+    if out.exists() and not out.is_dir():  # known before hours of training, not after
+        raise ConfigError("not a folder", value=out, where="--out", remedy="Give another")
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     members = grid(line.config.sae, axes)
     told, configs = [one for one, _ in members], [resolved(config) for _, config in members]
@@ -78,9 +85,10 @@ def run(
         if o.manifest is None:
             raise InputError(f"fit needs {o.name}, which is not finished", remedy=f"Run `neuroconcepts {o.stage.verb}`")
     have = {o.name: o.manifest for o in outcomes if o.manifest is not None}
+    plans = [plan(config, have)["sae"] for config in configs]
     if dry_run:
-        for name, config in zip(names, configs, strict=True):
-            done = line.lake.find(plan(config, have)["sae"]) is not None
+        for name, planned in zip(names, plans, strict=True):
+            done = line.lake.find(planned) is not None
             say(f"{name}: {'finished already' if done else 'to do'}")
         return
     with leases.hold(line.lake.store, "fit"):
@@ -97,12 +105,12 @@ def run(
     (out / "curve.svg").write_text(curve(rows, f"{len(rows)} SAEs over {line.config.sae.tap}"))
     for name, sae in zip(names, saes, strict=True):
         _events(out, name, sae, line)
-    view = Table(box=None, pad_edge=False, caption="FVU on role select; PCA and random dictionary at equal L0")
+    view = Table(box=None, pad_edge=False, caption=CAPTION)
     for heading in ("member", *HEADINGS):
         view.add_column(heading, justify="left" if heading == "member" else "right", overflow="fold")
     for row in rows:
         figures = [row.get(key) for key in FIGURES]
-        view.add_row(row["member"], *("-" if value is None else f"{value:.3f}" for value in figures))
+        view.add_row(row["member"].replace(",", ", "), *("-" if value is None else f"{value:.3f}" for value in figures))
     Console().print(view)
     for pair in stable:
         say(
@@ -112,5 +120,5 @@ def run(
         )
     for row in rows:
         for warning in row["warnings"]:
-            say(f"{row['member']} {warning}.")
+            say(f"{row['member']}: {warning}.")
     say(f"Written: {out / 'curve.json'}, {out / 'curve.svg'}")

@@ -146,6 +146,21 @@ class SAEConfig(StrictModel):
         """Number of latents over activations of dimension ``d``."""
         return self.latents if self.latents is not None else self.expansion * d
 
+    def check_width(self, n: int) -> None:
+        """Refuse a k of more latents than there are.
+
+        Args:
+            n: Number of latents.
+
+        Raises:
+            ConfigError: `k` or `k_start` exceeds n.
+        """
+        for name, value in (("k", self.k), ("k_start", self.k_start)):
+            if self.counts and value is not None and value > n:
+                raise ConfigError(
+                    f"{name} exceeds the number of latents", value=value, limit=f"≤ {n}", where=f"sae.{name}"
+                )
+
 
 def resolved(config: SAEConfig) -> SAEConfig:
     """The config with ``precision: auto`` decided for this machine, as the recipe has it."""
@@ -158,7 +173,8 @@ def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
     Of an SAE brought along, its bytes take the place of the config; roles and activations are what it is measured on.
 
     Raises:
-        ConfigError: The tap is not mined, or an SAE brought along is not there or reads another tap.
+        ConfigError: The tap is not mined, k exceeds the number of latents, or an SAE brought along is not there or
+            reads another tap.
         InputError: It reads vectors of another dimension.
     """
     tap = f"activations.{config.tap}"
@@ -171,4 +187,5 @@ def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
         brought = open_brought(config.weights)
         check_fits(brought, config.tap, int(have[tap].facts["d"]))
         return {"sae": Plan(Recipe("sae", ALGORITHM, {"tap": config.tap}, brought.digests), inputs)}
+    config.check_width(config.width(int(have[tap].facts["d"])))
     return {"sae": Plan(Recipe("sae", ALGORITHM, recipe_fields(resolved(config))), inputs)}

@@ -6,12 +6,18 @@ from typing import Any
 
 import yaml
 
-from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.config import StrictModel, validate
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.sae.config import SAEConfig
 
 OVERFIT = 1.5
 """An SAE that leaves this many times as much unexplained on held-out images as on its own is said to overfit."""
+
+
+class _Section(StrictModel):
+    """The section of a pipeline's file, so that an error names a field as that file does: sae.k."""
+
+    sae: SAEConfig
 
 
 def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], SAEConfig]]:
@@ -25,17 +31,17 @@ def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], S
         What each member sets, and its config.
 
     Raises:
-        ConfigError: Not of that form, an unknown field, a field twice, or a value that the field refuses.
+        ConfigError: Not of that form, an unknown field, a field or a value twice, or a value that the field refuses.
     """
     chosen: dict[str, list[str]] = {}
     for axis in axes:
         name, _, values = axis.partition("=")
         listed = [value.strip() for value in values.split(",") if value.strip()]
-        if name not in SAEConfig.model_fields or name in chosen or not listed:
+        if name not in SAEConfig.model_fields or name in chosen or not listed or len(set(listed)) < len(listed):
             raise ConfigError(
                 "not an axis of a sweep",
                 value=axis,
-                limit="field=value,value,… with a field of section sae, each field once",
+                limit="field=value,value,… with a field of section sae, each field and value once",
                 where="--sweep",
             )
         chosen[name] = listed
@@ -43,7 +49,7 @@ def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], S
     for point in itertools.product(*chosen.values()):
         told = dict(zip(chosen, point, strict=True))
         typed = {name: yaml.safe_load(value) for name, value in told.items()}
-        members.append((told, validate(SAEConfig, config.model_dump(mode="json") | typed)))
+        members.append((told, validate(_Section, {"sae": config.model_dump(mode="json") | typed}).sae))
     return members
 
 
@@ -70,8 +76,8 @@ def warnings(select: Mapping[str, Any]) -> list[str]:
         )
     if select["dead_fraction"] > 0.5:
         found.append(
-            f"{select['dead_fraction']:.0%} of its latents fire for no training image: lower sae.expansion, or raise "
-            "sae.steps"
+            f"has {select['dead_fraction']:.0%} of its latents dead (they fire for no training image): lower "
+            "sae.expansion, or raise sae.steps"
         )
     return found
 

@@ -88,10 +88,10 @@ def test_an_identity_explains_all_and_its_controls_do_not() -> None:
 def test_a_grid_is_the_product_and_refuses_what_is_no_field() -> None:
     members = grid(SAEConfig(), ["k=2,4", "seed=0,1"])
     assert [(config.k, config.seed) for _, config in members] == [(2, 0), (2, 1), (4, 0), (4, 1)]
-    for axis in ("q=1", "k", "k="):
+    for axis in ("q=1", "k", "k=", "k=4,8,4"):
         with pytest.raises(ConfigError, match="not an axis"):
             grid(SAEConfig(), [axis])
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"sae\.k: "):
         grid(SAEConfig(), ["k=none"])
 
 

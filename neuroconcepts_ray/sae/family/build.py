@@ -40,10 +40,7 @@ def objective(config: SAEConfig, n: int) -> Objective:
     Raises:
         ConfigError: More latents may fire than there are, or prefixes that come to the same number of latents.
     """
-    for name in ("k", "k_start"):
-        value = getattr(config, name)
-        if config.counts and value is not None and value > n:
-            raise ConfigError(f"{name} exceeds the number of latents", value=value, limit=f"≤ {n}", where=f"sae.{name}")
+    config.check_width(n)
     k, aux = config.k, AuxK(config.aux_k, config.aux_coefficient)
     of_k = AT_ONCE if config.k_start is None else Ramp(float(config.k_start), config.k_warmup)
     of_penalty = Ramp(0.0, config.penalty_warmup)
