@@ -31,7 +31,7 @@ class SAEConfig(StrictModel):
     """A folder of `import-sae`: an SAE brought along, measured and used as it is; nothing is fitted, and all that is
     said here but `tap` is without effect. Its SHA-256 is in the recipe."""
     variant: Literal["topk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu_l1"] = "topk"
-    """Which member of the family."""
+    """Which of the family; docs/sae.md tells them apart. gated and relu_l1 take `penalty`, not `k`."""
     inputs: Literal["standard", "raw"] = "standard"
     """standard: centred, and scaled to unit variance over all dimensions, which is folded back into the saved weights.
     raw: as they come, with b_dec from zero."""
@@ -119,7 +119,7 @@ class SAEConfig(StrictModel):
 
     @property
     def counts(self) -> bool:
-        """Whether the member has a k."""
+        """Whether the variant has a k."""
         return self.variant not in ("gated", "relu_l1")
 
     def resolve_steps(self, rows: int) -> "SAEConfig":
