@@ -94,3 +94,11 @@ def test_what_changes_between_plan_and_commit_is_not_committed(
     (tmp_path / "sae" / DESCRIPTION).write_text("{}")
     with pytest.raises(ConfigError, match="there is no SAE"):
         plan(config, have)
+
+
+def test_a_k_of_more_latents_than_there_are_is_refused_before_anything_is_fitted(have: dict[str, Manifest]) -> None:
+    assert plan(SAEConfig(expansion=1, k=D), have)
+    assert plan(SAEConfig(expansion=1, k=D + 1, variant="gated"), have)  # has no k
+    for fields in ({"k": D + 1}, {"k": D, "k_start": D + 1}):
+        with pytest.raises(ConfigError, match="exceeds the number of latents"):
+            plan(SAEConfig(expansion=1, **fields), have)

@@ -11,7 +11,7 @@ from neuroconcepts_ray.activations.tables import activations_table
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.distributed.train import State, World
-from neuroconcepts_ray.errors import ConfigError, InputError, NeuroconceptsError
+from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.sae import job
@@ -25,21 +25,9 @@ def run_here(loop: Any, spec: dict[str, Any], *, resume: State | None = None, **
     return states[-1]
 
 
-@pytest.mark.parametrize(
-    ("value", "fields", "error", "words"),
-    [
-        (np.nan, {}, InputError, r"not finite .*activations\.layer3"),
-        (-np.inf, {}, InputError, r"not finite .*activations\.layer3"),
-        (1.0, {"expansion": 1, "k": D + 1}, ConfigError, "k exceeds the number of latents"),
-    ],
-)
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_what_cannot_be_fitted_is_named_and_nothing_is_committed(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    value: float,
-    fields: dict[str, int],
-    error: type[NeuroconceptsError],
-    words: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     case = Case(tmp_path)
     x = np.random.default_rng(0).gamma(2, 1, (50, D)).astype(np.float32)
@@ -49,9 +37,9 @@ def test_what_cannot_be_fitted_is_named_and_nothing_is_committed(
     part = case.lake.put_part(mined, "0.parquet", data, rows=50)
     changed = case.lake.commit_manifest(mined, "activations.layer3", [part], facts={"tap": "layer3", "d": D})
     have = {"catalog": case.catalog, "activations.layer3": changed}
-    config = SAEConfig(**{"tap": "layer3", "k": 2, "steps": 3, "threads": 1, "precision": "float32", **fields})
+    config = SAEConfig(tap="layer3", k=2, steps=3, threads=1, precision="float32")
     monkeypatch.setattr(job, "train", run_here)
-    with pytest.raises(error, match=words):
+    with pytest.raises(InputError, match=r"not finite .*activations\.layer3"):
         job.run(config, have, case.lake, ComputeConfig())
     assert case.lake.find(plan(config, have)["sae"]) is None
     assert not list((tmp_path / "lake").glob("sae/**/*"))
