@@ -94,3 +94,11 @@ def test_what_changes_between_plan_and_commit_is_not_committed(
     (tmp_path / "sae" / DESCRIPTION).write_text("{}")
     with pytest.raises(ConfigError, match="there is no SAE"):
         plan(config, have)
+
+
+def test_a_description_that_holds_no_dimension_is_refused(have: dict[str, Manifest], tmp_path: Path) -> None:
+    config = put(tmp_path / "sae", some_sae())
+    for told in ('{"tap": "pre_logits", "d": Infinity}', "[" * 100_000):
+        (tmp_path / "sae" / DESCRIPTION).write_text(told)
+        with pytest.raises(ConfigError, match="there is no SAE"):
+            plan(config, have)
