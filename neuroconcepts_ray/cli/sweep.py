@@ -11,7 +11,7 @@ from rich.table import Table
 
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.cli.work import say
-from neuroconcepts_ray.errors import InputError
+from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.pipeline import Pipeline
@@ -37,6 +37,9 @@ def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line
     found = []
     for (a, one), (b, other) in itertools.combinations(zip(told, saes, strict=True), 2):
         rest = {name: value for name, value in a.items() if name != "seed"}
+        # Of one brought along, or a seed named twice, both are the same SAE: no figure of stability.
+        if one.artifact == other.artifact:
+            continue
         if "seed" in a and rest == {name: value for name, value in b.items() if name != "seed"}:
             rows = [load_sae(line.lake, m).W_dec.cpu().numpy() for m in (one, other)]
             found.append({"members": rest, "seeds": [a["seed"], b["seed"]], **stability(*rows).facts()})
@@ -50,7 +53,7 @@ def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
     from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
     history = json.loads(line.lake.read(sae.part("history.json")))
-    with SummaryWriter(str(folder / "events" / name)) as writer:
+    with SummaryWriter(str(folder / "events" / name.replace("/", "_"))) as writer:
         for key in ("loss", "l0", "dead"):
             for step, value in zip(history["steps"], history[key], strict=True):
                 writer.add_scalar(key, value, step)
@@ -60,15 +63,27 @@ def _set(values: Mapping[str, str]) -> str:
     return "".join(f", {name}={value}" for name, value in values.items())
 
 
+def check_folder(out: Path) -> None:
+    """Refuse, before anything is trained, a folder that cannot be one.
+
+    Raises:
+        ConfigError: It, or a part of the path to it, is a file.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
+    if not there.is_dir():
+        raise ConfigError("a file is where the folder of the sweep would be", value=there, where="--out")
+
+
 def run(
     path: Path, overrides: list[str], axes: list[str], out: Path, *, workers: int, dry_run: bool, new_only: bool
 ) -> None:
     """Fit every member, and write ``curve.json``, ``curve.svg`` and TensorBoard events.
 
     Raises:
-        ConfigError: An axis that is none.
+        ConfigError: An axis that is none, or a file where the folder would be.
         InputError: The activations are not mined.
     """
+    check_folder(out)
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     members = grid(line.config.sae, axes)
     told, configs = [one for one, _ in members], [resolved(config) for _, config in members]
