@@ -9,7 +9,7 @@ from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.pipeline import Pipeline
 from neuroconcepts_ray.sae.formats import saelens, sparsify
 from neuroconcepts_ray.sae.formats.folder import check_free, read_folder, write_folder
-from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
+from neuroconcepts_ray.sae.model import DESCRIPTION, SAE, WEIGHTS, load_sae, read_sae, save_sae
 
 FORMATS: dict[str, ModuleType] = {"saelens": saelens, "sparsify": sparsify}
 """Libraries whose checkpoints are read and written."""
@@ -34,7 +34,9 @@ def import_sae(source: Path, *, library: str, tap: str, out: Path) -> None:
     format_ = _format(library, "--from")
     check_free(out)
     sae, variant = format_.read(read_folder(source, format_.WEIGHTS))
-    write_folder(save_sae(sae, tap, variant), out)
+    files = save_sae(sae, tap, variant)
+    read_sae(files[WEIGHTS], files[DESCRIPTION])  # what float32 cannot hold is said now, not by `fit`
+    write_folder(files, out)
     say(f"{sae.n} latents over {sae.d} dimensions of {tap}, {_fires(sae)}. Written to {out}. In the pipeline's file:\n")
     say(f"    sae:\n      tap: {tap}\n      weights: {out.absolute()}")
 

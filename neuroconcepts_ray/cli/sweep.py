@@ -39,6 +39,9 @@ def _stability(told: Sequence[Mapping[str, str]], saes: Sequence[Manifest], line
     found = []
     for (a, one), (b, other) in itertools.combinations(zip(told, saes, strict=True), 2):
         rest = {name: value for name, value in a.items() if name != "seed"}
+        # Of one brought along, or a seed named twice, both are the same SAE: no figure of stability.
+        if one.artifact == other.artifact:
+            continue
         if "seed" in a and rest == {name: value for name, value in b.items() if name != "seed"}:
             rows = [load_sae(line.lake, m).W_dec.cpu().numpy() for m in (one, other)]
             found.append({"members": rest, "seeds": [a["seed"], b["seed"]], **stability(*rows).facts()})
@@ -52,7 +55,7 @@ def _events(folder: Path, name: str, sae: Manifest, line: Pipeline) -> None:
     from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
     history = json.loads(line.lake.read(sae.part("history.json")))
-    place = folder / "events" / name
+    place = folder / "events" / name.replace("/", "_")
     for older in place.glob("events.out.tfevents.*"):  # TensorBoard would show both in one
         older.unlink()
     with SummaryWriter(str(place)) as writer:
@@ -65,17 +68,27 @@ def _set(values: Mapping[str, str]) -> str:
     return "".join(f", {name}={value}" for name, value in values.items())
 
 
+def check_folder(out: Path) -> None:
+    """Refuse, before anything is trained, a folder that cannot be one.
+
+    Raises:
+        ConfigError: It, or a part of the path to it, is a file.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
+    if not there.is_dir():
+        raise ConfigError("a file is where the folder of the sweep would be", value=there, where="--out")
+
+
 def run(
     path: Path, overrides: list[str], axes: list[str], out: Path, *, workers: int, dry_run: bool, new_only: bool
 ) -> None:
     """Fit every member, and write ``curve.json``, ``curve.svg`` and TensorBoard events.
 
     Raises:
-        ConfigError: An axis that is none, a member that cannot be, or ``out`` is a file.
+        ConfigError: An axis that is none, a member that cannot be, or a file where the folder would be.
         InputError: The activations are not mined.
     """
-    if out.exists() and not out.is_dir():  # known before hours of training, not after
-        raise ConfigError("not a folder", value=out, where="--out", remedy="Give another")
+    check_folder(out)  # known before hours of training, not after
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     members = grid(line.config.sae, axes)
     told, configs = [one for one, _ in members], [resolved(config) for _, config in members]

@@ -90,7 +90,9 @@ def first_weights(
         W_dec, W_enc, b_enc = noise, uniform[:, :d].contiguous(), uniform[:, d].contiguous()
     else:
         chosen = rows.take(rng.integers(0, len(rows), n))
-        W_dec = normalise(noise + normalise(chosen - mean))
+        between = noise + normalise(chosen - mean)
+        # Where d = 1 the two may cancel, and a row of zeros has no direction.
+        W_dec = normalise(torch.where(between.any(dim=1, keepdim=True), between, noise))
         W_enc, b_enc = W_dec * (1.0 if config.counts else QUIET), torch.zeros(n, device=device)
     return {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": torch.zeros(d, device=device)}
 

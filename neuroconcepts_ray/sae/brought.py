@@ -42,7 +42,7 @@ def open_brought(path: str) -> Brought:
         tap, d = str(about["tap"]), int(about["d"])
         with (folder / WEIGHTS).open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"there is no SAE: a folder with {DESCRIPTION} and {WEIGHTS}",
             value=folder,

@@ -1,6 +1,7 @@
 """The FVU–L0–dead curve of a sweep: its members in a grid, its rows, and what to be warned of."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,19 @@ class _Section(StrictModel):
     sae: SAEConfig
 
 
+_COMMA = re.compile(r",(?![^\[]*\])")
+"""A comma that is not within brackets."""
+
+
+def _typed(axis: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError("not a value of a sweep", value=value, limit="as YAML has it", where=axis) from error
+
+
 def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], SAEConfig]]:
-    """The cartesian product of axes, each as ``field=a,b,c``.
+    """The cartesian product of axes, each as ``field=a,b,c``; a value may be a list in brackets.
 
     Args:
         config: What the members share.
@@ -36,7 +48,7 @@ def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], S
     chosen: dict[str, list[str]] = {}
     for axis in axes:
         name, _, values = axis.partition("=")
-        listed = [value.strip() for value in values.split(",") if value.strip()]
+        listed = [value.strip() for value in _COMMA.split(values) if value.strip()]
         if name not in SAEConfig.model_fields or name in chosen or not listed or len(set(listed)) < len(listed):
             raise ConfigError(
                 "not an axis of a sweep",
@@ -48,7 +60,7 @@ def grid(config: SAEConfig, axes: Sequence[str]) -> list[tuple[dict[str, str], S
     members = []
     for point in itertools.product(*chosen.values()):
         told = dict(zip(chosen, point, strict=True))
-        typed = {name: yaml.safe_load(value) for name, value in told.items()}
+        typed = {name: _typed(f"--sweep {name}", value) for name, value in told.items()}
         members.append((told, validate(_Section, {"sae": config.model_dump(mode="json") | typed}).sae))
     return members
 

@@ -100,14 +100,23 @@ def fit(
         members: The members; their configs agree in what decides the stream (data_seed, batch_size, steps,
             checkpoint_every), their states in the step that they have done.
         save: Called with the step and the metrics of each member.
-        peers: The other workers of a data-parallel training.
+        peers: The other workers of a data-parallel training; each has as many rows of a batch.
+
+    Raises:
+        InputError: Fewer rows than workers, or the training diverged.
     """
     config = members[0].config
     step = members[0].state.step
     if step == config.steps:
         save(step, [{} for _ in members])
         return
-    order = batches(len(rows), config.batch_size, config.data_seed, step)
+    # A batch is bounded by the rows, which the workers need not divide.
+    size = min(config.batch_size, len(rows)) // peers.size * peers.size
+    if not size:
+        raise InputError(
+            "fewer images to fit an SAE on than workers", value=len(rows), limit=f"≥ {peers.size}", where="sae.workers"
+        )
+    order = batches(len(rows), size, config.data_seed, step)
     mine = (numbers[peers.rank :: peers.size] for numbers in order)
     for x in rows.batches(mine):
         losses = [advance(member, x, peers) for member in members]

@@ -147,10 +147,12 @@ def evaluate(sae: SAE, x: Float[np.ndarray, "h d"], fitted: Gathered) -> Metrics
         fitted: What was gathered of the images that it was trained on.
 
     Raises:
-        InputError: Fewer than two held-out images, of which no variance can be had.
+        InputError: Fewer than two held-out images, or all alike: of them no variance can be had.
     """
     if len(x) < 2:
         raise InputError("too few held-out images to measure an SAE on", value=len(x), limit="≥ 2")
+    if (x == x[0]).all():
+        raise InputError("activations of the held-out images do not vary", value=f"{len(x)} images alike")
     with threadpool_limits(limits=1):
         x_hat, firing = [], 0
         for start in range(0, len(x), BATCH):

@@ -102,3 +102,11 @@ def test_a_k_of_more_latents_than_there_are_is_refused_before_anything_is_fitted
     for fields in ({"k": D + 1}, {"k": D, "k_start": D + 1}):
         with pytest.raises(ConfigError, match="exceeds the number of latents"):
             plan(SAEConfig(expansion=1, **fields), have)
+
+
+def test_a_description_that_holds_no_dimension_is_refused(have: dict[str, Manifest], tmp_path: Path) -> None:
+    config = put(tmp_path / "sae", some_sae())
+    for told in ('{"tap": "pre_logits", "d": Infinity}', "[" * 100_000):
+        (tmp_path / "sae" / DESCRIPTION).write_text(told)
+        with pytest.raises(ConfigError, match="there is no SAE"):
+            plan(config, have)

@@ -101,3 +101,11 @@ def test_warnings_name_what_is_wrong_and_the_plot_has_every_member() -> None:
     bad = warnings(good | {"fvu": 0.7, "dead_fraction": 0.6})
     assert [any(word in one for one in bad) for word in ("PCA", "random", "overfits", "fire for no")] == [True] * 4
     assert curve([good, good | {"l0": 16.0}], "a <b>").count('fill="#1a5fb4"') == 3
+
+
+def test_an_axis_may_have_lists_and_what_is_not_yaml_is_named() -> None:
+    found = [config.prefixes for _, config in grid(SAEConfig(), ["prefixes=[0.5,1.0],[0.25, 0.5, 1.0]"])]
+    assert found == [[0.5, 1.0], [0.25, 0.5, 1.0]]
+    for axis in ("k=[1", "k=@"):
+        with pytest.raises(ConfigError, match="not a value of a sweep"):
+            grid(SAEConfig(), [axis])

@@ -1,5 +1,6 @@
 """The training loop: resumption, order, recovery of what was planted, and clear refusals."""
 
+import threading
 from itertools import islice
 
 import numpy as np
@@ -16,6 +17,7 @@ from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.metrics import Gathered, evaluate, gather
 from neuroconcepts_ray.sae.model import SAE
 from neuroconcepts_ray.sae.progress import Progress
+from tests.sae.peers import Threads, together
 
 
 def planted(
@@ -130,3 +132,28 @@ def test_what_cannot_be_fitted_is_refused_clearly() -> None:
         trained(torch.full((5, 4), torch.nan), SAEConfig(k=2))
     with pytest.raises(InputError, match="do not vary"):
         trained(torch.ones(5, 4), SAEConfig(k=2))
+
+
+def test_a_latent_of_one_dimension_has_a_direction() -> None:
+    x = torch.from_numpy(planted(40, d=1)[0])
+    state = trained(x, SAEConfig(latents=16, k=2, steps=2, warmup=1))
+    assert torch.equal(state.weights["W_dec"].abs(), torch.ones(16, 1))
+
+
+def test_workers_share_a_batch_that_the_rows_bound_evenly() -> None:
+    x = torch.from_numpy(planted(7)[0])
+    config = SAEConfig(variant="batchtopk", latents=20, k=2, steps=3, batch_size=16, workers=2, precision="float32")
+
+    def work(peers: Threads) -> Progress:
+        member = Member(config, begin(Resident(x), config))
+        fit(Resident(x), [member], lambda *_: None, peers)
+        return member.state
+
+    one, other = together([work, work])
+    alone = trained(x, config.model_copy(update={"batch_size": 6, "workers": 1}))
+    for name, tensor in alone.tensors().items():
+        assert torch.equal(one.tensors()[name], other.tensors()[name]), name
+        torch.testing.assert_close(one.tensors()[name], tensor, rtol=1e-3, atol=1e-5)
+    few = Resident(x[:2])
+    with pytest.raises(InputError, match="fewer images to fit an SAE on than workers"):
+        fit(few, [Member(config, begin(few, config))], lambda *_: None, Threads(0, 3, [], threading.Barrier(3)))

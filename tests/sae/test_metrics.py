@@ -66,6 +66,11 @@ def test_no_held_out_image_is_an_error() -> None:
         evaluate(identity(3), data(0), gathered(identity(3), data(10)))
 
 
+def test_held_out_images_that_are_all_alike_are_an_error() -> None:
+    with pytest.raises(InputError, match="do not vary"):
+        evaluate(identity(3), np.repeat(data(1), 4, axis=0), gathered(identity(3), data(10)))
+
+
 def test_roles_are_joined_by_image_and_strangers_refused() -> None:
     known, roles = np.array(["c", "a", "b"]), np.array(["test", "fit", "probe"])
     assert has_role(np.array(["b", "c", "a", "b"]), known, roles, ("fit", "probe")).tolist() == [

@@ -40,7 +40,7 @@ def state_of(variant: str) -> tuple[SAEConfig, Progress, torch.Tensor]:
     return config, member.state, (x[100:] - member.state.mean) / member.state.scale
 
 
-def test_dead_latents_start_again_on_inputs_and_the_living_stay_as_they_are() -> None:
+def test_dead_latents_start_again_on_what_is_left_of_inputs_and_the_living_stay_as_they_are() -> None:
     for variant in ("topk", "jumprelu", "gated"):
         config, state, x = state_of(variant)
         before = {name: tensor.clone() for name, tensor in state.tensors().items()}
@@ -51,7 +51,11 @@ def test_dead_latents_start_again_on_inputs_and_the_living_stay_as_they_are() ->
             assert torch.equal(tensor[same], before[name][same]) if tensor.ndim else torch.equal(tensor, before[name])
         assert state.idle[DEAD].tolist() == [0, 0, 0]
         w = state.weights
-        away = torch.nn.functional.normalize(x - w["b_dec"], dim=1)
+        W_enc, b_enc, activation = objective(config, 40).fitted(
+            {name: before[f"w.{name}"] for name in w}, state.buffers
+        )
+        z = activation.dense((x - w["b_dec"]) @ W_enc.T + b_enc)
+        away = torch.nn.functional.normalize(x - w["b_dec"] - z @ before["w.W_dec"], dim=1)
         cosine = w["W_dec"][DEAD] @ away.T
         torch.testing.assert_close(cosine.amax(dim=1), torch.ones(3))
         assert len(set(cosine.argmax(dim=1).tolist())) == 3
@@ -88,3 +92,20 @@ def test_where_all_are_dead_or_more_than_there_are_rows_it_still_works() -> None
     state.idle.zero_()
     resample(state, objective(config, 40), x, dead_after=10_000, seed=0)
     assert torch.equal(state.weights["W_enc"], before)
+
+
+def test_resampling_does_not_destroy_what_was_learnt_where_inputs_have_a_strong_direction_in_common() -> None:
+    rng = np.random.default_rng(0)
+    strong = 6 * rng.standard_normal((400, 1)) * np.ones((1, 16))
+    x = torch.from_numpy((strong + planted(400)[0][:, :16]).astype(np.float32))
+    config = SAEConfig(latents=64, k=4, steps=200, batch_size=100, dead_after=300, aux_k=0)
+    member = Member(config, begin(Resident(x), config))
+    for step in range(100):
+        advance(member, x[step % 4 * 100 :][:100])
+    before = float(advance(member, x[:100]).reconstruction)
+    state = member.state
+    state.idle[::2] = 300
+    resample(state, objective(config, 64), (x[:100] - state.mean) / state.scale, dead_after=300, seed=0)
+    after = float(advance(member, x[:100]).reconstruction)
+    assert before < 0.02
+    assert after < 0.3  # .54 where they begin as the directions of whole inputs

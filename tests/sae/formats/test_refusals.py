@@ -182,3 +182,15 @@ def test_our_own_file_is_read_with_the_same_care() -> None:
     assert (
         json.loads(sparsify.write(SAE(sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, TopK(2)), "x")["cfg.json"])["k"] == 2
     )
+
+
+def test_weights_that_float32_cannot_hold_are_refused_before_anything_is_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = given("sparsify-topk")[1]
+    tensors = {name: tensor.double() for name, tensor in load(files["sae.safetensors"]).items()}
+    tensors["encoder.bias"][0] = 1e300
+    write_folder(files | {"sae.safetensors": save(tensors)}, tmp_path / "theirs")
+    assert run("import-sae", tmp_path / "theirs", "--from", "sparsify", "-o", tmp_path / "ours") == 3
+    assert "finite" in capfd.readouterr().err
+    assert not (tmp_path / "ours").exists()
