@@ -88,8 +88,8 @@ def warnings(select: Mapping[str, Any]) -> list[str]:
         )
     if select["dead_fraction"] > 0.5:
         found.append(
-            f"has {select['dead_fraction']:.0%} of its latents dead (they fire for no training image): lower "
-            "sae.expansion, or raise sae.steps"
+            f"has {select['dead_fraction']:.0%} of its latents dead (they fire for no training image), which need not "
+            "harm: lower sae.expansion, or set sae.resample_every to a sixth of sae.steps"
         )
     return found
 
