@@ -11,7 +11,7 @@ ROWS = 5 * BUDGET // (4 * D)
 
 def growth(kind: str) -> int:
     command = [sys.executable, "-m", "tests.sae.memory", kind, str(ROWS), str(BUDGET)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout)
 
 
 def test_a_training_holds_its_budget_of_rows_and_no_more() -> None:
