@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve clean
+.PHONY: demo test test-commits test-fit-faults lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -16,6 +16,10 @@ test: $(STAMP) lint
 # Sixteen writers, fifty versions each, on a real S3 server, also through a bad network; `make test` has two each.
 test-commits: $(STAMP)
 	S3_COMMITS=50 $(PY) -m pytest tests/lake/test_s3.py -k sixteen -o timeout=1800 -o faulthandler_timeout=1800
+
+# A damaged checkpoint on a cluster, refused and mended; `make test` has the same without one.
+test-fit-faults: $(STAMP)
+	FIT_FAULTS=1 $(PY) -m pytest tests/sae/test_cluster.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

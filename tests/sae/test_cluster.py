@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from neuroconcepts_ray.distributed.compat import SNAPSHOT
 from tests.conftest import Chain, Cluster, Command
 from tests.test_chain import kill, wait_for
@@ -69,6 +71,7 @@ def test_two_workers_fit_as_well_as_one_and_a_killed_one_leaves_no_trace(
     assert not list(torn.lake.glob("training/*"))
 
 
+@pytest.mark.skipif("FIT_FAULTS" not in os.environ, reason="a minute long; `make test-fit-faults` runs it")
 def test_a_checkpoint_that_is_none_is_refused_kept_and_mended_as_the_error_says(
     chain: Chain, nc: Command, tmp_path: Path
 ) -> None:
