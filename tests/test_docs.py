@@ -169,7 +169,7 @@ def test_keys_in_the_docs_exist() -> None:
     known = {key for key, _, _ in fields(PipelineConfig)} | set(PipelineConfig.model_fields)
     sections = "|".join(stage.section for stage in TABLE) + "|compute"
     for page in (README, *((ROOT / "docs" / name).read_text() for name in ("guide.md", "archives.md"))):
-        for key in re.findall(rf"\b((?:{sections})\.[a-z_]+)\b", page):
+        for key in re.findall(rf"\b((?:{sections})\.(?!md\b)[a-z_]+)\b", page):  # docs/sae.md is a page
             assert key in known or any(name.startswith(f"{key}.") for name in known), key
 
 
