@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from neuroconcepts_ray.catalog.tables import load_catalog
@@ -29,7 +30,6 @@ from neuroconcepts_ray.sae.measure import measured
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
 from neuroconcepts_ray.sae.peers import ALONE
 from neuroconcepts_ray.sae.progress import Progress, check_shapes
-from neuroconcepts_ray.sae.rows import has_role
 from neuroconcepts_ray.sae.source import training_rows
 
 HISTORY = "history.json"
@@ -140,8 +140,8 @@ def _trained(
     steps = config.steps
     if config.epochs is not None:
         catalog = load_catalog(lake, have["catalog"])
-        images = has_role(catalog.image_ids, catalog.image_ids, catalog.roles, FIT_ROLES)
-        steps = config.resolve_steps(int(images.sum())).steps  # for progress: the loop counts those that were mined
+        images = int(np.isin(catalog.roles, FIT_ROLES).sum())
+        steps = config.resolve_steps(images).steps  # for progress: the loop counts those that were mined
     spec = {
         "members": {artifact: one.model_dump(mode="json") for artifact, one in configs.items()},
         "wanted": list(wanted),

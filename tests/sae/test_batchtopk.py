@@ -31,7 +31,7 @@ def naive_code(w: dict[str, np.ndarray], x: np.ndarray, k: int) -> np.ndarray:
 @pytest.mark.parametrize("prefixes", [(N,), (2, 7, N)])
 def test_loss_and_gradients_are_those_of_the_formula(prefixes: tuple[int, ...]) -> None:
     w, x, k = weights(), inputs(), 3
-    made = MatryoshkaObjective(k, prefixes, OFF)
+    made = MatryoshkaObjective(k, OFF, prefixes=prefixes)
     result, grads = dense_gradients(made, w, x, Moment(NONE, B))
 
     def naive(v: dict[str, np.ndarray]) -> float:

@@ -36,7 +36,7 @@ AUX = AuxK(4, 0.3)
 MEMBERS: dict[str, Objective] = {
     "topk": TopKObjective(K, AUX),
     "batchtopk": BatchTopKObjective(K, AUX),
-    "matryoshka": MatryoshkaObjective(K, (2, 7, N), AUX),
+    "matryoshka": MatryoshkaObjective(K, AUX, prefixes=(2, 7, N)),
     "jumprelu": JumpReLUObjective(K, 0.7, 0.8),
     "gated": GatedObjective(0.05),
     "relu_l1": ReLUObjective(0.05),

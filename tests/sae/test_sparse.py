@@ -26,7 +26,7 @@ AUX = AuxK(4, 0.3)
 MEMBERS: dict[str, Callable[[int, int], Sparse]] = {
     "topk": lambda k, n: TopKObjective(k, AUX),  # noqa: ARG005
     "batchtopk": lambda k, n: BatchTopKObjective(k, AUX),  # noqa: ARG005
-    "matryoshka": lambda k, n: MatryoshkaObjective(k, (n // 5, n // 2, n), AUX),
+    "matryoshka": lambda k, n: MatryoshkaObjective(k, AUX, prefixes=(n // 5, n // 2, n)),
 }
 ENGINES = {"compiled": Compiled, "operators": Operators}
 

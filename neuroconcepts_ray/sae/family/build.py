@@ -50,7 +50,7 @@ def objective(config: SAEConfig, n: int) -> Objective:
         case "batchtopk":
             return BatchTopKObjective(k, aux, warmup=of_k)
         case "matryoshka":
-            return MatryoshkaObjective(k, prefixes(config.prefixes, n), aux, warmup=of_k)
+            return MatryoshkaObjective(k, aux, warmup=of_k, prefixes=prefixes(config.prefixes, n))
         case "jumprelu":
             penalty = L0_COEFFICIENT if config.penalty is None else config.penalty
             return JumpReLUObjective(k, penalty, config.bandwidth, of_k, of_penalty)
