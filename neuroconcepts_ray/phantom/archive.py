@@ -15,18 +15,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool
 from PIL import Image
 
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
-from neuroconcepts_ray.phantom.draw import FINDINGS, Patient, Study, draw_patient
+from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.films import render
 from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
+from neuroconcepts_ray.phantom.truth import SCHEMA, truth_rows
 
 BLOCK = 50
 """Patients that are drawn and recorded together."""
@@ -50,23 +49,6 @@ _METADATA = (
     "PatientOrientationCodeSequence_CodeMeaning",
 )
 _CODES = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "lateral"}
-_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("study_id", pa.int64()),
-        ("finding", pa.string()),
-        ("present", pa.bool_()),
-        ("side", pa.string()),
-        ("zone", pa.string()),
-        ("severity", pa.float32()),
-        ("bbox", pa.list_(pa.int32())),
-        ("mask", pa.binary()),
-    ],
-    metadata={
-        "bbox": "first column, first row, last column + 1, last row + 1; null where nothing of the finding shows",
-        "mask": "PNG of one bit, as large as the film",
-    },
-)
 
 
 def table_path(root: Path, table: str) -> Path:
@@ -195,7 +177,7 @@ def write_block(
 ) -> tuple[int, int]:
     """Draw the patients from ``start`` to before ``stop``: films and reports, then their truth as the receipt."""
     rows: list[dict[str, object]] = []
-    for index in range(start, stop):
+    for index in range(config.first + start, config.first + stop):
         patient = draw_patient(config, index)
         for study in patient.studies:
             key = study_key(patient, study)
@@ -208,30 +190,10 @@ def write_block(
                 buffer = io.BytesIO()
                 Image.fromarray(image).save(buffer, "JPEG", quality=config.quality)
                 (root / key / f"{film.dicom_id}.jpg").write_bytes(buffer.getvalue())
-                rows.extend(_truth_rows(film.dicom_id, study, masks))
-    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+                rows.extend(truth_rows(patient, study, film, masks))
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
     _write(truth_root / f"truth-{start:06d}-{stop:06d}.parquet", to_parquet(table))
     return start, stop
-
-
-def _truth_rows(image_id: str, study: Study, masks: dict[str, Bool[np.ndarray, "h w"]]) -> Iterator[dict[str, object]]:
-    present = {finding.name: finding for finding in study.findings}
-    for name in FINDINGS:
-        finding, mask = present.get(name), masks.get(name)
-        row: dict[str, object] = {"image_id": image_id, "study_id": study.study_id, "finding": name}
-        row["present"] = finding is not None
-        if finding is not None and mask is not None:
-            row |= {"side": finding.side, "zone": finding.zone, "severity": finding.severity}
-            row["bbox"] = _bbox(mask)
-            buffer = io.BytesIO()
-            Image.fromarray(mask).save(buffer, "PNG")
-            row["mask"] = buffer.getvalue()
-        yield row
-
-
-def _bbox(mask: Bool[np.ndarray, "h w"]) -> list[int] | None:
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1] if len(ys) else None
 
 
 def _tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
@@ -239,7 +201,7 @@ def _tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
     split: list[Sequence[object]] = []
     metadata: list[Sequence[object]] = []
     labels: list[Sequence[object]] = []
-    for index in range(config.patients):
+    for index in range(config.first, config.first + config.patients):
         patient = draw_patient(config, index)
         for study in patient.studies:
             labels.append([patient.subject_id, study.study_id, *_label_cells(write_report(config, patient, study))])

@@ -13,34 +13,12 @@ from statistics import NormalDist
 import numpy as np
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS, MARGINS, RACES, SHORTCUTS, UNREPORTED, World, draw_world
 
-FINDINGS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Lung Lesion",
-    "Pleural Effusion",
-    "Pneumothorax",
-    "Support Devices",
-)
-"""The planted findings, by their CheXpert labels."""
-
-PREVALENCE = {
-    "Atelectasis": 0.17,
-    "Cardiomegaly": 0.20,
-    "Consolidation": 0.17,
-    "Edema": 0.17,
-    "Lung Lesion": 0.17,
-    "Pleural Effusion": 0.20,
-    "Pneumothorax": 0.17,
-    "Support Devices": 0.25,
-}
-_THRESHOLDS = {name: NormalDist().inv_cdf(1 - share) for name, share in PREVALENCE.items()}
-_LOADINGS = {"Cardiomegaly": 0.45, "Edema": 0.45, "Pleural Effusion": 0.45, "Support Devices": 0.25}
 _PERSISTENCE = 0.35
-_KINDS = {"patient": 1, "study": 2, "film": 3, "report": 4, "ids": 5}
+_KINDS = {"patient": 1, "study": 2, "film": 3, "report": 4, "ids": 5, "artefacts": 6, "null": 7}
 SEVERITIES = ("mild", "moderate", "severe")
+_SIDELESS = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Support Devices")
 
 
 @dataclass(frozen=True)
@@ -51,8 +29,11 @@ class Finding:
         name: CheXpert label.
         side: "left", "right", "bilateral" or "" where sides have no meaning.
         zone: "upper", "mid", "lower" or "".
-        severity: From 0 (mildest) to 1.
-        key: Seed of its shape, the same in every film of the study.
+        severity: From 0 (mildest) to 1: how dense it is.
+        key: Seed of its shape, the same in every film of an episode.
+        size: From 0 (smallest) to 1: how far it reaches.
+        margin: A lesion's rim: "smooth" or "spiculated"; "" of other findings.
+        devices: Which of :data:`~neuroconcepts_ray.phantom.world.DEVICES` lie there; of Support Devices alone.
     """
 
     name: str
@@ -60,6 +41,9 @@ class Finding:
     zone: str
     severity: float
     key: int
+    size: float = 0.5
+    margin: str = ""
+    devices: tuple[str, ...] = ()
 
     @property
     def grade(self) -> str:
@@ -74,16 +58,23 @@ class Finding:
 
 @dataclass(frozen=True)
 class Film:
-    """One image: its name, its view and the seed of pose, exposure and noise."""
+    """One image: its name, its view, the seed of pose, exposure and noise, and whether text is burned in."""
 
     dicom_id: str
     view: str
     key: tuple[int, ...]
+    text: bool = False
 
 
 @dataclass(frozen=True)
 class Study:
-    """One examination: what is there, and the films taken of it."""
+    """One examination: what is there, and the films taken of it.
+
+    Args:
+        others: What is there beside findings: names of :data:`~neuroconcepts_ray.phantom.world.UNSEEN`,
+            ``UNREPORTED`` and ``SHORTCUTS``.
+        earlier: The findings of the study before; None in a patient's first.
+    """
 
     study_id: int
     number: int
@@ -91,17 +82,27 @@ class Study:
     time: str
     findings: tuple[Finding, ...]
     films: tuple[Film, ...]
+    others: frozenset[str] = frozenset()
+    earlier: tuple[Finding, ...] | None = None
+
+    @property
+    def site(self) -> str:
+        """Where it was taken: site B leaves its border on the film."""
+        return "B" if "Border" in self.others else "A"
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One person: anatomy, split and studies."""
+    """One person: anatomy, age, sex, race, split and studies."""
 
     index: int
     subject_id: int
     split: str
     anatomy: dict[str, float]
     studies: tuple[Study, ...] = field(default_factory=tuple)
+    age: int = 60
+    sex: str = "female"
+    race: str = "white"
 
 
 def generator(config: PhantomConfig, kind: str, *numbers: int) -> np.random.Generator:
@@ -148,40 +149,102 @@ def draw_anatomy(rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def draw_findings(rng: np.random.Generator, patient: dict[str, float], common: float) -> tuple[Finding, ...]:
-    """The findings of one study: a liability per finding, partly the patient's own, partly shared."""
+def thresholds(world: World) -> dict[str, float]:
+    """Liability above which a thing is there."""
+    return {name: NormalDist().inv_cdf(1 - share) for name, share in world.prevalence.items()}
+
+
+def draw_findings(
+    rng: np.random.Generator,
+    world: World,
+    own: dict[str, float],
+    common: float,
+    shift: dict[str, float],
+    earlier: tuple[Finding, ...] | None,
+) -> tuple[Finding, ...]:
+    """The findings of one study: a liability per finding, partly the patient's own, partly shared.
+
+    A finding that the study before had goes on where it was, and has grown or shrunk.
+
+    Args:
+        rng: The study's generator.
+        world: Prevalences and loadings.
+        own: The patient's part of each liability.
+        common: The patient's part of the common liability.
+        shift: Finding → what age, sex and race add.
+        earlier: Findings of the study before.
+    """
     found = []
     old, new = math.sqrt(_PERSISTENCE), math.sqrt(1 - _PERSISTENCE)
     # Every draw is made whether or not a finding is there: findings do not shift each other's draws.
     shared, *fresh = rng.standard_normal(1 + len(FINDINGS)).tolist()
-    chances = rng.random((len(FINDINGS), 4)).tolist()
+    chances = rng.random((len(FINDINGS), 9)).tolist()
     keys = rng.integers(2**31, size=len(FINDINGS)).tolist()
     shared = old * common + new * shared
-    for name, own, (flip, both, place, severity), key in zip(FINDINGS, fresh, chances, keys, strict=True):
-        load = _LOADINGS.get(name, 0.0)
-        liability = load * shared + math.sqrt(1 - load**2) * (old * patient[name] + new * own)
-        if liability < _THRESHOLDS[name]:
+    limits = thresholds(world)
+    before = {finding.name: finding for finding in earlier or ()}
+    for name, draw, chance, key in zip(FINDINGS, fresh, chances, keys, strict=True):
+        load = world.loadings.get(name, 0.0)
+        liability = load * shared + math.sqrt(1 - load**2) * (old * own[name] + new * draw)
+        if liability + shift.get(name, 0.0) < limits[name]:
             continue
-        side = "left" if flip < 0.5 else "right"
-        zone = ""
-        if name in ("Cardiomegaly", "Support Devices"):
-            side = ""
-        elif name == "Edema":
-            side = "bilateral"
-        elif name == "Pleural Effusion":
-            side, zone = ("bilateral" if both < 0.25 else side), "lower"
-        elif name == "Pneumothorax":
-            zone = "upper"
-        elif name == "Atelectasis":
-            side, zone = ("bilateral" if both < 0.2 else side), ("lower" if place < 0.7 else "mid")
-        else:
-            zone = ("upper", "mid", "lower")[int(place * 3)]
-        found.append(Finding(name, side, zone, severity, key))
+        found.append(_finding(name, chance, key, before.get(name)))
     return tuple(found)
+
+
+def _finding(name: str, chance: list[float], key: int, before: Finding | None) -> Finding:
+    flip, both, place, severity, size, rim, *devices = chance
+    if before is not None:
+        # The severity walks on; what the radiologist compares is this step.
+        moved = min(1.0, max(0.0, before.severity + 0.9 * (severity - 0.5)))
+        grown = min(1.0, max(0.0, before.size + 0.9 * (size - 0.5)))
+        return Finding(name, before.side, before.zone, moved, before.key, grown, before.margin, before.devices)
+    side, zone, margin = "left" if flip < 0.5 else "right", "", ""
+    lie: tuple[str, ...] = ()
+    if name in _SIDELESS:
+        side = ""
+    elif name == "Edema":
+        side = "bilateral"
+    elif name == "Pleural Effusion":
+        side, zone = ("bilateral" if both < 0.25 else side), "lower"
+    elif name == "Pneumothorax":
+        zone = "upper"
+    elif name == "Atelectasis":
+        side, zone = ("bilateral" if both < 0.2 else side), ("lower" if place < 0.7 else "mid")
+    else:
+        zone = ("upper", "mid", "lower")[int(place * 3)]
+    if name == "Lung Lesion":
+        margin = MARGINS[int(rim < 0.5)]
+    if name == "Support Devices":
+        first = int(devices[0] * len(DEVICES))
+        second = (first + 1 + int(devices[1] * (len(DEVICES) - 1))) % len(DEVICES)
+        lie = tuple(sorted({DEVICES[first]} | ({DEVICES[second]} if devices[2] < 0.5 else set())))
+    return Finding(name, side, zone, severity, key, size, margin, lie)
+
+
+def draw_others(
+    rng: np.random.Generator,
+    config: PhantomConfig,
+    world: World,
+    findings: tuple[Finding, ...],
+    lasting: frozenset[str],
+) -> frozenset[str]:
+    """What else is there: what lasts with the patient, a pneumonia that no film shows, and artefacts by their ties."""
+    there = {finding.name for finding in findings}
+    others = set(lasting)
+    chances = rng.random(1 + len(SHORTCUTS)).tolist()
+    if chances[0] < world.prevalence["Pneumonia"]:
+        others.add("Pneumonia")
+    for name, chance in zip(SHORTCUTS, chances[1:], strict=True):
+        sign = 1 if world.ties[name] in there else -1
+        if chance < (1 + sign * config.shortcuts) / 2:
+            others.add(name)
+    return frozenset(others)
 
 
 def draw_patient(config: PhantomConfig, index: int) -> Patient:
     """Everything about one patient but the pixels and the words."""
+    world = draw_world(config.seed)
     rng = generator(config, "patient", index)
     anatomy = draw_anatomy(rng)
     chance = rng.random()
@@ -191,31 +254,40 @@ def draw_patient(config: PhantomConfig, index: int) -> Patient:
     own = dict(zip(FINDINGS, rest, strict=True))
     count = 1 + int(rng.integers(config.studies_max))
     day = date(2110, 1, 1) + timedelta(days=int(rng.integers(30_000)))
+    age, female, race = int(rng.integers(25, 90)), bool(rng.random() < 0.5), RACES[int(rng.integers(len(RACES)))]
+    standard = {"age": (age - 57) / 18.8, "sex": 1.0 if female else -1.0, "race": 1.4 if race == RACES[0] else -0.7}
+    shift = {world.confounds[name]: config.confounds * value for name, value in standard.items()}
+    lasting = _lasting(rng, world, standard["age"])
     jitter = int(_hexadecimal("subject", config.seed, index), 16)
-    studies = []
+    studies: list[Study] = []
     for number in range(count):
         rng = generator(config, "study", index, number)
-        findings = draw_findings(rng, own, common)
+        earlier = studies[-1].findings if studies else None
+        findings = draw_findings(rng, world, own, common, shift, earlier)
         views = ["AP" if rng.random() < config.portable else "PA"]
         if rng.random() < config.lateral:
             views.append("LATERAL")
         day += timedelta(days=int(rng.integers(1, 400)))
         clock = rng.integers([24, 60, 60, 1000])
+        artefacts = generator(config, "artefacts", index, number)
+        others = draw_others(artefacts, config, world, findings, lasting)
+        written = artefacts.random(2) < config.text
         films = tuple(
-            Film(dicom_name(config.seed, index, number, film), view, (index, number, film))
+            Film(dicom_name(config.seed, index, number, film), view, (index, number, film), bool(written[film]))
             for film, view in enumerate(views)
         )
         # Strides leave room for 8 studies a patient; the jitter keeps ids from counting.
         noise = int(_hexadecimal("study", config.seed, index, number), 16) % 16
         study_id = 50_000_414 + index * 137 + number * 16 + noise
-        studies.append(
-            Study(
-                study_id,
-                number,
-                f"{day:%Y%m%d}",
-                f"{clock[0]:02d}{clock[1]:02d}{clock[2]:02d}.{clock[3]:03d}",
-                findings,
-                films,
-            )
-        )
-    return Patient(index, 10_000_032 + index * 137 + jitter % 100, split, anatomy, tuple(studies))
+        time = f"{clock[0]:02d}{clock[1]:02d}{clock[2]:02d}.{clock[3]:03d}"
+        studies.append(Study(study_id, number, f"{day:%Y%m%d}", time, findings, films, others, earlier))
+    subject_id = 10_000_032 + index * 137 + jitter % 100
+    return Patient(index, subject_id, split, anatomy, tuple(studies), age, "female" if female else "male", race)
+
+
+def _lasting(rng: np.random.Generator, world: World, age: float) -> frozenset[str]:
+    limits = thresholds(world)
+    drawn = dict(zip((*UNREPORTED, "Osteopenia"), rng.standard_normal(len(UNREPORTED) + 1).tolist(), strict=True))
+    # Calcium comes with age, so that age too is on the film.
+    drawn["Aortic Calcification"] = 0.8 * drawn["Aortic Calcification"] + 0.6 * age
+    return frozenset(name for name, liability in drawn.items() if liability > limits[name])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.draw import FINDINGS, Finding, Patient, Study, generator
+from neuroconcepts_ray.phantom.draw import Finding, Patient, Study, generator
+from neuroconcepts_ray.phantom.world import FINDINGS
 
 LABELS = (
     "Atelectasis",
@@ -198,9 +199,9 @@ def _say(template: str, finding: Finding | None, rng: np.random.Generator) -> st
 def write_report(config: PhantomConfig, patient: Patient, study: Study) -> Report:
     """The report of one study, as its radiologist saw and worded it."""
     rng = generator(config, "report", patient.index, study.number)
-    present = {finding.name: finding for finding in study.findings}
+    present = {finding.name: finding for finding in study.findings if finding.name in _AFFIRMED}
     labels: dict[str, float] = {}
-    for name in FINDINGS:
+    for name in filter(_AFFIRMED.__contains__, FINDINGS):
         chance = rng.random()
         if name in present:
             if chance >= config.omitted + config.uncertain:
@@ -222,7 +223,7 @@ def write_report(config: PhantomConfig, patient: Patient, study: Study) -> Repor
         if labels.get(name) == 1.0:
             body.append(_say(_pick(rng, _AFFIRMED[name]), finding, rng))
             impression.append(_say(_pick(rng, _AFFIRMED[name]), finding, rng))
-    for name in FINDINGS:
+    for name in filter(_AFFIRMED.__contains__, FINDINGS):
         if labels.get(name) == -1.0:
             line = _say(_pick(rng, _SUSPECTED[name]), present.get(name), rng)
             body.append(line)

@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from neuroconcepts_ray.errors import InputError
-from neuroconcepts_ray.phantom.draw import FINDINGS
 from neuroconcepts_ray.phantom.reports import denotes
+from neuroconcepts_ray.phantom.truth import FACTORS
 from neuroconcepts_ray.stats import MIN_EVALUABLE, auroc, auroc_table, evaluable
 
 RIGHT_AUROC = 0.6
@@ -31,19 +31,25 @@ class Truth:
 
     Args:
         image_ids: [n] names of the films.
-        findings: The planted findings, the columns of what follows.
-        present: [n, f] whether the finding is in the film.
+        factors: The factors, the columns of what follows; :data:`~neuroconcepts_ray.phantom.truth.FACTORS` tells the
+            kind of each.
+        present: [n, f] 1 where the factor is in the film (of an unseen one: is told of it), 0 where it is not, NaN
+            where the question has no sense.
+        value: [n, f] what a factor of context is ("B", "61", "female"); "" of others.
         side: [n, f] "left", "right", "bilateral" or "".
         zone: [n, f] "upper", "mid", "lower" or "".
         severity: [n, f] from 0 to 1; NaN where absent.
+        size: [n, f] from 0 to 1; NaN where absent.
     """
 
     image_ids: Shaped[np.ndarray, " n"]
-    findings: tuple[str, ...]
-    present: Bool[np.ndarray, "n f"]
+    factors: tuple[str, ...]
+    present: Float[np.ndarray, "n f"]
+    value: Shaped[np.ndarray, "n f"]
     side: Shaped[np.ndarray, "n f"]
     zone: Shaped[np.ndarray, "n f"]
     severity: Float[np.ndarray, "n f"]
+    size: Float[np.ndarray, "n f"]
 
     def rows(self, image_ids: Sequence[str] | Shaped[np.ndarray, " m"]) -> Shaped[np.ndarray, " m"]:
         """Row numbers of some films, in their order.
@@ -57,10 +63,14 @@ class Truth:
         except KeyError as error:
             raise InputError("the truth does not know this film", value=error.args[0]) from None
 
-    def planted(self, image_ids: Sequence[str] | Shaped[np.ndarray, " m"]) -> dict[str, Bool[np.ndarray, " m"]]:
-        """Finding → whether it is there, for some films in their order."""
+    def planted(
+        self, image_ids: Sequence[str] | Shaped[np.ndarray, " m"], kind: str = "finding"
+    ) -> dict[str, Bool[np.ndarray, " m"]]:
+        """Factor of a kind → whether it is there, for some films in their order; a question without sense is False."""
         rows = self.rows(image_ids)
-        return {name: self.present[rows, column] for column, name in enumerate(self.findings)}
+        return {
+            name: self.present[rows, column] == 1 for column, name in enumerate(self.factors) if FACTORS[name] == kind
+        }
 
 
 def _parts(truth_root: Path) -> list[Path]:
@@ -76,35 +86,35 @@ def load_truth(truth_root: Path) -> Truth:
     Raises:
         InputError: There is none.
     """
-    columns = ["image_id", "finding", "present", "side", "zone", "severity"]
+    columns = ["image_id", "factor", "present", "value", "side", "zone", "severity", "size"]
     names: list[str] = []
     cells: dict[str, list[object]] = {column: [] for column in columns[2:]}
+    factors = tuple(FACTORS)
     for part in _parts(truth_root):
         table = pq.read_table(part, columns=columns).to_pydict()
-        if tuple(table["finding"][: len(FINDINGS)]) != FINDINGS:
-            raise InputError("the truth lists other findings than this version plants", where="truth_root")
-        names += table["image_id"][:: len(FINDINGS)]
+        if tuple(table["factor"][: len(factors)]) != factors:
+            raise InputError("the truth lists other factors than this version plants", where="truth_root")
+        names += table["image_id"][:: len(factors)]
         for column, values in cells.items():
             values += table[column]
-    shape = (len(names), len(FINDINGS))
+    shape = (len(names), len(factors))
 
     def text(column: str) -> Shaped[np.ndarray, "n f"]:
         return np.array([value or "" for value in cells[column]], dtype=str).reshape(shape)
 
+    def number(column: str) -> Float[np.ndarray, "n f"]:
+        return np.array([np.nan if v is None else v for v in cells[column]], dtype=np.float64).reshape(shape)
+
     return Truth(
-        image_ids=np.array(names, dtype=str),
-        findings=FINDINGS,
-        present=np.array(cells["present"], dtype=bool).reshape(shape),
-        side=text("side"),
-        zone=text("zone"),
-        severity=np.array([np.nan if s is None else s for s in cells["severity"]], dtype=np.float64).reshape(shape),
-    )
+        np.array(names, dtype=str), factors, number("present"), text("value"), text("side"), text("zone"),
+        number("severity"), number("size"),
+    )  # fmt: skip
 
 
-def load_masks(truth_root: Path, finding: str) -> Iterator[tuple[str, Bool[np.ndarray, "h w"]]]:
-    """The masks of one finding: (image_id, mask) of each film that has it."""
+def load_masks(truth_root: Path, factor: str) -> Iterator[tuple[str, Bool[np.ndarray, "h w"]]]:
+    """The masks of one factor: (image_id, mask) of each film that shows it."""
     for part in _parts(truth_root):
-        table = pq.read_table(part, columns=["image_id", "mask"], filters=[("finding", "=", finding)])
+        table = pq.read_table(part, columns=["image_id", "mask"], filters=[("factor", "=", factor)])
         for image_id, data in zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True):
             if data is not None:
                 yield image_id, np.asarray(Image.open(io.BytesIO(data)), dtype=bool)

@@ -1,0 +1,108 @@
+"""What the truth says of each film: one row a film and factor, in a place that no run reads."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool
+from PIL import Image
+
+from neuroconcepts_ray.phantom.draw import Film, Patient, Study
+from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS, SHORTCUTS, UNREPORTED, UNSEEN
+
+SPICULATED = "Lung Lesion, spiculated"
+TEXT = "Text"
+
+FACTORS: dict[str, str] = (
+    dict.fromkeys(FINDINGS, "finding")
+    | dict.fromkeys(UNSEEN, "unseen")
+    | dict.fromkeys(UNREPORTED, "unreported")
+    | {SPICULATED: "attribute"}
+    | {device: "attribute" for device in DEVICES}
+    | dict.fromkeys(SHORTCUTS, "shortcut")
+    | {TEXT: "artefact", "site": "context", "age": "context", "sex": "context", "race": "context"}
+)
+"""Factor → kind, in the order of the rows of each film.
+
+finding: labelled where the report tells of it. unseen: told by reports, on no film. unreported: on films, told by no
+report. attribute: how a finding looks, told in no label. shortcut: tied to a finding. artefact: tied to nothing.
+context: of the patient or the place; its ``value`` counts.
+"""
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("study_id", pa.int64()),
+        ("factor", pa.string()),
+        ("kind", pa.string()),
+        ("present", pa.bool_()),
+        ("value", pa.string()),
+        ("side", pa.string()),
+        ("zone", pa.string()),
+        ("severity", pa.float32()),
+        ("size", pa.float32()),
+        ("bbox", pa.list_(pa.int32())),
+        ("mask", pa.binary()),
+    ],
+    metadata={
+        "present": "null where the question has no sense: a lesion's margin without a lesion, an age",
+        "value": "of context only",
+        "bbox": "first column, first row, last column + 1, last row + 1; null where nothing of the factor shows",
+        "mask": "PNG of one bit, as large as the film",
+    },
+)
+
+
+def _others(patient: Patient, study: Study, film: Film) -> dict[str, bool | str | None]:
+    found = {finding.name: finding for finding in study.findings}
+    lesion, devices = found.get("Lung Lesion"), found.get("Support Devices")
+    told: dict[str, bool | str | None] = {name: name in study.others for name in (*UNSEEN, *UNREPORTED, *SHORTCUTS)}
+    told[SPICULATED] = None if lesion is None else lesion.margin == "spiculated"
+    told |= {device: devices is not None and device in devices.devices for device in DEVICES}
+    told |= {TEXT: film.text, "site": study.site, "age": str(patient.age), "sex": patient.sex, "race": patient.race}
+    return told
+
+
+def truth_rows(
+    patient: Patient, study: Study, film: Film, masks: dict[str, Bool[np.ndarray, "h w"]]
+) -> Iterator[dict[str, object]]:
+    """The rows of one film.
+
+    Args:
+        patient: Whose film it is.
+        study: What is there.
+        film: The film.
+        masks: Factor → the pixels that it occupies; a factor that leaves no trace on the film has none.
+    """
+    found = {finding.name: finding for finding in study.findings}
+    others = _others(patient, study, film)
+    for factor, kind in FACTORS.items():
+        row: dict[str, object] = {
+            "image_id": film.dicom_id, "study_id": study.study_id, "factor": factor, "kind": kind,
+        }  # fmt: skip
+        if kind == "finding":
+            finding = found.get(factor)
+            row["present"] = finding is not None
+            if finding is not None:
+                row |= {name: getattr(finding, name) for name in ("side", "zone", "severity", "size")}
+        elif kind == "context":
+            row["value"] = others[factor]
+        else:
+            row["present"] = others[factor]
+        if factor in masks:
+            row |= {"bbox": bbox(masks[factor]), "mask": png(masks[factor])}
+        yield row
+
+
+def bbox(mask: Bool[np.ndarray, "h w"]) -> list[int] | None:
+    """First column, first row, last column + 1, last row + 1 of a mask; None of an empty one."""
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1] if len(ys) else None
+
+
+def png(mask: Bool[np.ndarray, "h w"]) -> bytes:
+    """A mask as a PNG of one bit."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()
