@@ -43,7 +43,8 @@ def features(root: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         out.append([
             *((digit >> bit) & 1 for digit in digits for bit in range(4)),
             len(data), scan, *np.frombuffer(data[:scan], np.uint8)[::16], order, place,
-            row["ViewPosition"] == "AP", row["ViewPosition"] == "LATERAL", len(row["PerformedProcedureStepDescription"]),
+            row["ViewPosition"] == "AP", row["ViewPosition"] == "LATERAL",
+            len(row["PerformedProcedureStepDescription"]),
             int(row["StudyDate"]), float(row["StudyTime"]), int(row["study_id"]) % 137, int(row["subject_id"]) % 137,
         ])  # fmt: skip
         patients.append(row["subject_id"])
