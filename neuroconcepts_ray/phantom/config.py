@@ -15,6 +15,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class PhantomConfig(StrictModel):
     """A synthetic archive; every file is a function of this config, and of its patient alone."""
 
+    layout: Literal["mimic-cxr-jpg"] = "mimic-cxr-jpg"
+    """Whose layout the archive has."""
     patients: Annotated[int, Field(ge=1, le=70_000)] = 1200
     """Number of patients. The first 100 of 110 patients have the same files as 100 patients."""
     first: Annotated[int, Field(ge=0, le=200_000)] = 0

@@ -1,0 +1,92 @@
+"""MIMIC-CXR-JPG 2.x: ``files/p10/p10000032/s50414267/<dicom_id>.jpg``, four tables, and the reports apart."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
+from neuroconcepts_ray.phantom.films import render
+from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes, encode_jpeg, gzipped
+from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
+from neuroconcepts_ray.phantom.truth import truth_rows
+
+TABLES = ("split", "metadata", "chexpert", "negbio")
+_METADATA = (
+    "dicom_id",
+    "subject_id",
+    "study_id",
+    "PerformedProcedureStepDescription",
+    "ViewPosition",
+    "Rows",
+    "Columns",
+    "StudyDate",
+    "StudyTime",
+    "ProcedureCodeSequence_CodeMeaning",
+    "ViewCodeSequence_CodeMeaning",
+    "PatientOrientationCodeSequence_CodeMeaning",
+)
+_CODES = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "lateral"}
+
+
+def _name(table: str) -> str:
+    return f"mimic-cxr-2.0.0-{table}.csv.gz"
+
+
+def table_path(root: Path, table: str) -> Path:
+    """Where one of the four tables lies."""
+    return root / _name(table)
+
+
+def study_key(patient: Patient, study: Study) -> str:
+    """``files/p10/p10000032/s50414267``: the folder of a study's films, and its report without ``.txt``."""
+    subject = str(patient.subject_id)
+    return f"files/p{subject[:2]}/p{subject}/s{study.study_id}"
+
+
+def write_patient(config: PhantomConfig, index: int, root: Path, reports_root: Path) -> Iterator[dict[str, object]]:
+    """Write one patient's films and reports; yields the rows of their truth."""
+    patient = draw_patient(config, index)
+    for study in patient.studies:
+        key = study_key(patient, study)
+        report = reports_root / f"{key}.txt"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(write_report(config, patient, study).text, encoding="utf-8")
+        (root / key).mkdir(parents=True, exist_ok=True)
+        for film in study.films:
+            image, masks = render(config, patient, study, film)
+            (root / key / f"{film.dicom_id}.jpg").write_bytes(encode_jpeg(image, config.quality))
+            yield from truth_rows(patient, study, film, masks)
+
+
+def tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
+    """The four tables. What they say is drawn again: no film has to be opened for it."""
+    split: list[Sequence[object]] = []
+    metadata: list[Sequence[object]] = []
+    labels: list[Sequence[object]] = []
+    for index in range(config.first, config.first + config.patients):
+        patient = draw_patient(config, index)
+        for study in patient.studies:
+            labels.append([patient.subject_id, study.study_id, *_label_cells(write_report(config, patient, study))])
+            both = len(study.films) > 1
+            for film in study.films:
+                split.append([film.dicom_id, study.study_id, patient.subject_id, patient.split])
+                step = "CHEST (PA AND LAT)" if both else f"CHEST ({'PORTABLE ' * (film.view == 'AP')}{film.view})"
+                code, lie = _CODES[film.view], "Recumbent" if film.view == "AP" else "Erect"
+                when = (study.date, f"{float(study.time):.3f}")
+                ids = (film.dicom_id, patient.subject_id, study.study_id)
+                metadata.append([*ids, step, film.view, config.height, config.width, *when, step, code, lie])
+    yield _name("split"), _csv(["dicom_id", "study_id", "subject_id", "split"], split)
+    yield _name("metadata"), _csv(_METADATA, metadata)
+    for table in ("chexpert", "negbio"):
+        yield _name(table), _csv(["subject_id", "study_id", *LABELS], labels)
+
+
+def _label_cells(report: Report) -> list[str]:
+    return [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in LABELS]
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    return gzipped(csv_bytes(header, rows))
+
+
+LAYOUT = Layout(tuple(map(_name, TABLES)), write_patient, tables)
