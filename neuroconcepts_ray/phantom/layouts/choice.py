@@ -1,10 +1,14 @@
 """The layouts by name."""
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.layouts import mimic
+from neuroconcepts_ray.phantom.layouts import ham10000, mimic, r2gen
 from neuroconcepts_ray.phantom.layouts.base import Layout
 
-LAYOUTS: dict[str, Layout] = {"mimic-cxr-jpg": mimic.LAYOUT}
+LAYOUTS: dict[str, Layout] = {
+    "mimic-cxr-jpg": mimic.LAYOUT,
+    "ham10000": ham10000.LAYOUT,
+    "r2gen": r2gen.LAYOUT,
+}
 
 
 def layout_of(config: PhantomConfig) -> Layout:

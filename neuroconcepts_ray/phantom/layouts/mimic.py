@@ -37,24 +37,30 @@ def table_path(root: Path, table: str) -> Path:
     return root / _name(table)
 
 
-def study_key(patient: Patient, study: Study) -> str:
+def study_key(patient: Patient, study: Study, top: str = "files") -> str:
     """``files/p10/p10000032/s50414267``: the folder of a study's films, and its report without ``.txt``."""
     subject = str(patient.subject_id)
-    return f"files/p{subject[:2]}/p{subject}/s{study.study_id}"
+    return f"{top}/p{subject[:2]}/p{subject}/s{study.study_id}"
 
 
 def write_patient(config: PhantomConfig, index: int, root: Path, reports_root: Path) -> Iterator[dict[str, object]]:
     """Write one patient's films and reports; yields the rows of their truth."""
     patient = draw_patient(config, index)
     for study in patient.studies:
-        key = study_key(patient, study)
-        report = reports_root / f"{key}.txt"
+        report = reports_root / f"{study_key(patient, study)}.txt"
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(write_report(config, patient, study).text, encoding="utf-8")
-        (root / key).mkdir(parents=True, exist_ok=True)
+    yield from write_films(config, patient, root)
+
+
+def write_films(config: PhantomConfig, patient: Patient, root: Path, top: str = "files") -> Iterator[dict[str, object]]:
+    """Write one patient's films below ``top``; yields the rows of their truth."""
+    for study in patient.studies:
+        folder = root / study_key(patient, study, top)
+        folder.mkdir(parents=True, exist_ok=True)
         for film in study.films:
             image, masks = render(config, patient, study, film)
-            (root / key / f"{film.dicom_id}.jpg").write_bytes(encode_jpeg(image, config.quality))
+            (folder / f"{film.dicom_id}.jpg").write_bytes(encode_jpeg(image, config.quality))
             yield from truth_rows(patient, study, film, masks)
 
 

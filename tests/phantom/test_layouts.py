@@ -1,0 +1,173 @@
+"""Each layout is read by the real adapter, which finds what the truth says."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from neuroconcepts_ray.catalog import job
+from neuroconcepts_ray.catalog.config import CatalogConfig
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports
+from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.lake.store import MemoryStore
+from neuroconcepts_ray.phantom import archive
+from neuroconcepts_ray.phantom.archive import write_archive
+from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.layouts.choice import LAYOUTS, layout_of
+from neuroconcepts_ray.phantom.score import Truth, load_masks, load_truth
+from neuroconcepts_ray.phantom.truth import FACTORS_OF, KINDS, SCHEMA
+
+SMALL = {
+    "r2gen": PhantomConfig(layout="r2gen", patients=8, height=76, width=64, seed=3),
+    "ham10000": PhantomConfig(layout="ham10000", patients=12, height=60, width=80, seed=3),
+}
+
+
+class Written:
+    """One small archive, and what its adapter says of it."""
+
+    def __init__(self, base: Path, config: PhantomConfig) -> None:
+        self.base, self.config = base, config
+        self.root, self.truth_root = base / "archive", base / "truth"
+        write(config, base)
+
+    def read(self, **fields: object) -> tuple[Lake, Manifest, Catalog]:
+        lake = Lake(MemoryStore("memory://lake"), MemoryStore("memory://phi"))
+        config = validate(CatalogConfig, {"adapter": self.config.layout, "root": str(self.root), "views": [], **fields})
+        manifest = job.run(config, {}, lake, ComputeConfig())["catalog"]
+        return lake, manifest, load_catalog(lake, manifest)
+
+    @property
+    def truth(self) -> Truth:
+        return load_truth(self.truth_root)
+
+    def stems(self) -> set[str]:
+        return {path.stem for path in self.root.rglob("*") if path.suffix in (".jpg", ".npz")}
+
+
+def write(config: PhantomConfig, base: Path) -> int:
+    return write_archive(config, base / "archive", base / "reports", base / "truth")
+
+
+def digests(root: Path) -> dict[str, str]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Written]:
+    return {name: Written(tmp_path_factory.mktemp(name), config) for name, config in SMALL.items()}
+
+
+def column(truth: Truth, factor: str) -> dict[str, object]:
+    """Image → whether the factor is there, or its value."""
+    at = truth.factors.index(factor)
+    told = truth.value if KINDS[factor] == "context" else truth.present
+    return dict(zip(truth.image_ids.tolist(), told[:, at].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("layout", SMALL)
+def test_the_truth_has_its_schema_and_the_factors_of_its_layout(layout: str, archives: Mapping[str, Written]) -> None:
+    written = archives[layout]
+    (part,) = written.truth_root.glob("truth-*.parquet")
+    table = pq.read_table(part)
+    assert table.schema.equals(SCHEMA)
+    assert written.truth.factors == tuple(FACTORS_OF[layout])
+    assert dict(zip(table["factor"].to_pylist(), table["kind"].to_pylist(), strict=True)) == FACTORS_OF[layout]
+
+
+def test_a_factor_of_two_layouts_is_of_one_kind() -> None:
+    assert all(KINDS[factor] == kind for factors in FACTORS_OF.values() for factor, kind in factors.items())
+    assert set(FACTORS_OF) == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("layout", sorted(SMALL.keys() - {"r2gen"}))
+def test_masks_cover_what_is_there_and_nothing_else(layout: str, archives: Mapping[str, Written]) -> None:
+    written = archives[layout]
+    shape, truth = (written.config.height, written.config.width), written.truth
+    shown = 0
+    for factor, kind in FACTORS_OF[layout].items():
+        masks = dict(load_masks(written.truth_root, factor))
+        shown += len(masks)
+        if kind == "context":
+            assert not masks
+            continue
+        there = {image for image, present in column(truth, factor).items() if present == 1}
+        assert set(masks) <= there
+        assert all(mask.shape == shape for mask in masks.values())
+    assert shown > 20
+
+
+@pytest.mark.parametrize("layout", SMALL)
+def test_processes_blocks_and_a_restart_change_no_byte(
+    layout: str, archives: Mapping[str, Written], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = archives[layout]
+    monkeypatch.setattr(archive, "BLOCK", 3)
+
+    def stop(done: int, _: int) -> None:
+        if done >= 6:
+            raise KeyboardInterrupt
+
+    roots = [tmp_path / part for part in ("archive", "reports", "truth")]
+    with pytest.raises(KeyboardInterrupt):
+        write_archive(written.config, *roots, stop)
+    assert not any((roots[0] / table).exists() for table in layout_of(written.config).tables)
+    assert write(written.config, tmp_path) == written.config.patients - 6
+    assert digests(roots[0]) == digests(written.root)
+    assert write(written.config, tmp_path) == 0
+
+
+def test_r2gen_has_the_films_and_reports_of_the_chest(archives: Mapping[str, Written], tmp_path: Path) -> None:
+    written = archives["r2gen"]
+    chest = written.config.model_copy(update={"layout": "mimic-cxr-jpg"})
+    write(chest, tmp_path)
+    assert {path.stem: path.read_bytes() for path in tmp_path.rglob("*.jpg")} == {
+        path.stem: path.read_bytes() for path in written.root.rglob("*.jpg")
+    }
+    lake, manifest, catalog = written.read(labels_file=str(written.root / "mimic-cxr-2.0.0-chexpert.csv.gz"))
+    assert set(catalog.image_ids) == set(written.truth.image_ids) == written.stems()
+    assert (manifest.facts["groups"], manifest.facts["grouped_by"]) == (8, "patient")
+    assert set(manifest.facts["left_out"].values()) == {0}
+    assert "Edema" in catalog.labels
+    assert np.nansum(catalog.y) > 8
+    reports = load_reports(lake, manifest)
+    assert len(reports) == manifest.facts["studies"]
+    whole = " ".join(" ".join(path.read_text().lower().split()) for path in tmp_path.rglob("*.txt"))
+    for text in reports.values():
+        assert re.fullmatch(r"[a-z0-9., -]+", text)
+        assert "impression" not in text
+        # Every sentence stands in a report of the chest archive.
+        for sentence in text.split(" . "):
+            assert re.sub(r" ([.,])", r"\1", sentence.strip(" .")) in re.sub(r"[^a-z0-9., -]+", " ", whole).replace(
+                "  ", " "
+            )
+
+
+def test_ham10000_has_lesions_with_their_pictures(archives: Mapping[str, Written]) -> None:
+    written = archives["ham10000"]
+    _, manifest, catalog = written.read(split="hash")
+    truth = written.truth
+    assert set(catalog.image_ids) == set(truth.image_ids) == written.stems()
+    assert (manifest.facts["grouped_by"], manifest.facts["groups"]) == ("lesion", 12)
+    assert len(catalog) > 12
+    assert set(manifest.facts["left_out"].values()) == {0}
+    lesions = column(truth, "lesion")
+    assert len({(lesions[i], group) for i, group in zip(catalog.image_ids, catalog.groups, strict=True)}) == 12
+    for name in catalog.labels:
+        there = column(truth, name)
+        assert [there[i] for i in catalog.image_ids] == catalog.y[:, catalog.labels.index(name)].tolist()
+    for shown, factor in (("sex", "sex"), ("site", "localization")):
+        told = column(truth, factor)
+        assert catalog.columns[shown].tolist() == [told[i] for i in catalog.image_ids]
+    assert catalog.columns["age"].tolist() == [float(str(column(truth, "age")[i])) for i in catalog.image_ids]
+    with Image.open(next(written.root.rglob("*.jpg"))) as image:
+        assert (image.mode, image.size) == ("RGB", (80, 60))
