@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from neuroconcepts_ray.phantom.draw import Film, Patient, Study
+from neuroconcepts_ray.phantom.eyes import DUST, GLAUCOMA, PRESSURE, SHADOW, SIGNS, SILENT
 from neuroconcepts_ray.phantom.lesions import ARTEFACTS, DIAGNOSES, RULER, STRUCTURES
 from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS, SHORTCUTS, UNREPORTED, UNSEEN
 
@@ -54,7 +55,21 @@ SKIN_FACTORS: dict[str, str] = (
 )
 """Factors of the layout ``ham10000``."""
 
-FACTORS_OF: dict[str, dict[str, str]] = {"mimic-cxr-jpg": FACTORS, "r2gen": FACTORS, "ham10000": SKIN_FACTORS}
+FUNDUS_FACTORS: dict[str, str] = (
+    {GLAUCOMA: "finding"}
+    | dict.fromkeys(SIGNS, "attribute")
+    | dict.fromkeys(SILENT, "unreported")
+    | {PRESSURE: "unseen", SHADOW: "shortcut", DUST: "artefact"}
+    | dict.fromkeys(("cup-to-disc", "eye", "age", "sex", "race", "ethnicity", "language"), "context")
+)
+"""Factors of the layout ``fairvlmed``."""
+
+FACTORS_OF: dict[str, dict[str, str]] = {
+    "mimic-cxr-jpg": FACTORS,
+    "r2gen": FACTORS,
+    "ham10000": SKIN_FACTORS,
+    "fairvlmed": FUNDUS_FACTORS,
+}
 """Layout → its factors. A factor that two layouts have is of one kind in both."""
 
 KINDS: dict[str, str] = {factor: kind for factors in FACTORS_OF.values() for factor, kind in factors.items()}

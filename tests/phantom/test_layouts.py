@@ -28,6 +28,7 @@ from neuroconcepts_ray.phantom.truth import FACTORS_OF, KINDS, SCHEMA
 SMALL = {
     "r2gen": PhantomConfig(layout="r2gen", patients=8, height=76, width=64, seed=3),
     "ham10000": PhantomConfig(layout="ham10000", patients=12, height=60, width=80, seed=3),
+    "fairvlmed": PhantomConfig(layout="fairvlmed", patients=12, height=64, width=80, seed=3),
 }
 
 
@@ -40,10 +41,7 @@ class Written:
         write(config, base)
 
     def read(self, **fields: object) -> tuple[Lake, Manifest, Catalog]:
-        lake = Lake(MemoryStore("memory://lake"), MemoryStore("memory://phi"))
-        config = validate(CatalogConfig, {"adapter": self.config.layout, "root": str(self.root), "views": [], **fields})
-        manifest = job.run(config, {}, lake, ComputeConfig())["catalog"]
-        return lake, manifest, load_catalog(lake, manifest)
+        return read(self.config.layout, self.root, **fields)
 
     @property
     def truth(self) -> Truth:
@@ -51,6 +49,14 @@ class Written:
 
     def stems(self) -> set[str]:
         return {path.stem for path in self.root.rglob("*") if path.suffix in (".jpg", ".npz")}
+
+
+def read(layout: str, root: Path, **fields: object) -> tuple[Lake, Manifest, Catalog]:
+    """What the adapter makes of an archive."""
+    lake = Lake(MemoryStore("memory://lake"), MemoryStore("memory://phi"))
+    config = validate(CatalogConfig, {"adapter": layout, "root": str(root), "views": [], **fields})
+    manifest = job.run(config, {}, lake, ComputeConfig())["catalog"]
+    return lake, manifest, load_catalog(lake, manifest)
 
 
 def write(config: PhantomConfig, base: Path) -> int:
@@ -171,3 +177,33 @@ def test_ham10000_has_lesions_with_their_pictures(archives: Mapping[str, Written
     assert catalog.columns["age"].tolist() == [float(str(column(truth, "age")[i])) for i in catalog.image_ids]
     with Image.open(next(written.root.rglob("*.jpg"))) as image:
         assert (image.mode, image.size) == ("RGB", (80, 60))
+
+
+def test_fairvlmed_has_a_file_a_subject_and_its_notes(archives: Mapping[str, Written], tmp_path: Path) -> None:
+    written = archives["fairvlmed"]
+    lake, manifest, catalog = written.read(notes="summarized")
+    truth = written.truth
+    assert set(catalog.image_ids) == set(truth.image_ids) == written.stems()
+    assert (manifest.facts["grouped_by"], manifest.facts["groups"], manifest.facts["reports"]) == ("file", 12, 12)
+    assert set(manifest.facts["left_out"].values()) == {0}
+    there = column(truth, "glaucoma")
+    assert catalog.y[:, 0].tolist() == [there[i] for i in catalog.image_ids]
+    assert 0 < catalog.y.sum() < 12
+    for name in ("sex", "race", "language"):
+        told = column(truth, name)
+        assert catalog.columns[name].tolist() == [told[i] for i in catalog.image_ids]
+    # The npz files alone say the same.
+    originals = set(load_reports(*written.read(notes="original")[:2]).values())
+    for path in written.root.rglob("*.npz"):
+        copy = tmp_path / path.relative_to(written.root)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    lake, manifest, bare = read("fairvlmed", tmp_path, notes="original")
+    assert set(load_reports(lake, manifest).values()) == originals
+    ours, theirs = np.argsort(catalog.image_ids), np.argsort(bare.image_ids)
+    for name, values in catalog.columns.items():
+        np.testing.assert_array_equal(values[ours], bare.columns[name][theirs])
+    np.testing.assert_array_equal(catalog.y[ours], bare.y[theirs])
+    assert len({path.stat().st_size for path in written.root.rglob("*.npz")}) == 1
+    with np.load(next(written.root.rglob("*.npz")), allow_pickle=False) as file:
+        assert (file["slo_fundus"].dtype, file["slo_fundus"].shape) == (np.dtype(np.uint8), (64, 80))

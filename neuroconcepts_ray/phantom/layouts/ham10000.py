@@ -68,7 +68,8 @@ def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
         lesion = draw_lesion(config, index)
         told = (label(config, lesion), lesion.confirmed, f"{lesion.age:.1f}", lesion.sex, lesion.place)
         rows += [(lesion.lesion_id, picture.image_id, *told) for picture in lesion.pictures]
-    yield METADATA, csv_bytes(_COLUMNS, sorted(rows, key=lambda row: row[1]))
+    rows.sort(key=lambda row: row[1])
+    yield METADATA, csv_bytes(_COLUMNS, rows)
 
 
 LAYOUT = Layout((METADATA,), write_lesion, closing)
