@@ -15,9 +15,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class PhantomConfig(StrictModel):
     """A synthetic archive; every file is a function of this config, and of its patient alone."""
 
-    layout: Literal["mimic-cxr-jpg", "ham10000", "fairvlmed", "r2gen"] = "mimic-cxr-jpg"
+    layout: Literal["mimic-cxr-jpg", "ddsm", "ham10000", "fairvlmed", "r2gen"] = "mimic-cxr-jpg"
     """Whose layout the archive has, and with it what is on the images: the chest (mimic-cxr-jpg, r2gen), the breast
-    films, the skin (ham10000) or the fundus (fairvlmed). A patient is then a case, a lesion or a subject."""
+    (ddsm), the skin (ham10000) or the fundus (fairvlmed). A patient is then a case, a lesion or a subject."""
     patients: Annotated[int, Field(ge=1, le=70_000)] = 1200
     """Number of patients. The first 100 of 110 patients have the same files as 100 patients."""
     first: Annotated[int, Field(ge=0, le=200_000)] = 0

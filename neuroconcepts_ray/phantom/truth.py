@@ -12,6 +12,8 @@ from PIL import Image
 from neuroconcepts_ray.phantom.draw import Film, Patient, Study
 from neuroconcepts_ray.phantom.eyes import DUST, GLAUCOMA, PRESSURE, SHADOW, SIGNS, SILENT
 from neuroconcepts_ray.phantom.lesions import ARTEFACTS, DIAGNOSES, RULER, STRUCTURES
+from neuroconcepts_ray.phantom.mammograms import DISTRIBUTIONS, MARGINS, SCANNER, SCRATCH, SHAPES, TYPES
+from neuroconcepts_ray.phantom.mammograms import SILENT as NODES_AND_ARTERIES
 from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS, SHORTCUTS, UNREPORTED, UNSEEN
 
 SPICULATED = "Lung Lesion, spiculated"
@@ -64,9 +66,20 @@ FUNDUS_FACTORS: dict[str, str] = (
 )
 """Factors of the layout ``fairvlmed``."""
 
+BREAST_FACTORS: dict[str, str] = (
+    {"benign": "finding", "cancer": "finding", "mass": "attribute", "calcification": "attribute"}
+    | {f"mass {word.lower()}": "attribute" for word in (*SHAPES, *MARGINS)}
+    | {f"calcification {word.lower()}": "attribute" for word in (*TYPES, *DISTRIBUTIONS)}
+    | dict.fromkeys(NODES_AND_ARTERIES, "unreported")
+    | {SCANNER: "shortcut", SCRATCH: "artefact"}
+    | dict.fromkeys(("case", "pathology", "view", "density", "age"), "context")
+)
+"""Factors of the layout ``ddsm``: benign and cancer are on this very film, pathology is what the case is called."""
+
 FACTORS_OF: dict[str, dict[str, str]] = {
     "mimic-cxr-jpg": FACTORS,
     "r2gen": FACTORS,
+    "ddsm": BREAST_FACTORS,
     "ham10000": SKIN_FACTORS,
     "fairvlmed": FUNDUS_FACTORS,
 }

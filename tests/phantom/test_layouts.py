@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from neuroconcepts_ray.catalog import job
 from neuroconcepts_ray.catalog.config import CatalogConfig
-from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports
+from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports, load_sources
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.lake.lake import Lake
@@ -22,12 +23,14 @@ from neuroconcepts_ray.phantom import archive
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.layouts.choice import LAYOUTS, layout_of
+from neuroconcepts_ray.phantom.layouts.overlay import STEPS, chain
 from neuroconcepts_ray.phantom.score import Truth, load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS_OF, KINDS, SCHEMA
 
 SMALL = {
     "r2gen": PhantomConfig(layout="r2gen", patients=8, height=76, width=64, seed=3),
     "ham10000": PhantomConfig(layout="ham10000", patients=12, height=60, width=80, seed=3),
+    "ddsm": PhantomConfig(layout="ddsm", patients=10, height=96, width=80, seed=3),
     "fairvlmed": PhantomConfig(layout="fairvlmed", patients=12, height=64, width=80, seed=3),
 }
 
@@ -108,12 +111,14 @@ def test_masks_cover_what_is_there_and_nothing_else(layout: str, archives: Mappi
             continue
         there = {image for image, present in column(truth, factor).items() if present == 1}
         assert set(masks) <= there
+        if kind in ("finding", "attribute"):
+            assert set(masks) == there
         assert all(mask.shape == shape for mask in masks.values())
     assert shown > 20
 
 
 @pytest.mark.parametrize("layout", SMALL)
-def test_processes_blocks_and_a_restart_change_no_byte(
+def test_blocks_and_a_restart_change_no_byte(
     layout: str, archives: Mapping[str, Written], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = archives[layout]
@@ -207,3 +212,95 @@ def test_fairvlmed_has_a_file_a_subject_and_its_notes(archives: Mapping[str, Wri
     assert len({path.stat().st_size for path in written.root.rglob("*.npz")}) == 1
     with np.load(next(written.root.rglob("*.npz")), allow_pickle=False) as file:
         assert (file["slo_fundus"].dtype, file["slo_fundus"].shape) == (np.dtype(np.uint8), (64, 80))
+
+
+def test_ddsm_has_cases_of_four_films_whose_class_is_the_cases(archives: Mapping[str, Written]) -> None:
+    written = archives["ddsm"]
+    lake, manifest, catalog = written.read()
+    truth = written.truth
+    name_of = {
+        i: source.key.rpartition("/")[2].removesuffix(".jpg") for i, source in load_sources(lake, manifest).items()
+    }
+    assert set(name_of.values()) == set(truth.image_ids)
+    assert (manifest.facts["groups"], len(catalog)) == (10, 40)
+    assert set(manifest.facts["left_out"].values()) == {0}
+    named, view, site = column(truth, "pathology"), column(truth, "view"), column(truth, "coarse scanner")
+    for at, image_id in enumerate(catalog.image_ids.tolist()):
+        name = name_of[image_id]
+        assert catalog.labels[int(catalog.y[at].argmax())] == str(named[name]).partition("_")[0]
+        assert (catalog.views[at], catalog.columns["pathology"][at]) == (view[name], named[name])
+        assert (catalog.columns["site"][at] == "B") == (site[name] == 1)
+    assert set(catalog.labels) == {str(name).partition("_")[0] for name in named.values()}
+
+
+def test_ddsm_patches_and_masks_agree_with_the_truth(archives: Mapping[str, Written]) -> None:
+    """No patch is called what its place does not show, and what is cancer for the most part is called so."""
+    written = archives["ddsm"]
+    lake, manifest, patches = written.read(ddsm={"what": "patches"})
+    table = {row["image_id"]: row for row in lake.tables(manifest, "images-").to_pylist()}
+    assert set(manifest.facts["left_out"].values()) == {0}
+    masks = {name: dict(load_masks(written.truth_root, name)) for name in ("benign", "cancer")}
+    counts = {label: 0 for label in patches.labels}
+    for image_id, source in load_sources(lake, manifest).items():
+        row = table[image_id]
+        film = source.key.rpartition("/")[2].partition("-x")[0]
+        box = tuple(slice(int(row[a]), int(row[a] + row[b])) for a, b in (("row", "height"), ("column", "width")))
+        (label,) = [name for name in patches.labels if row[f"label:{name}"]]
+        counts[label] += 1
+        inside = {name: film in of and bool(of[film][box].any()) for name, of in masks.items()}
+        assert label == "normal" or inside[label]
+        if masks["cancer"].get(film) is not None and masks["cancer"][film][box].mean() > 0.5:
+            assert label == "cancer"
+        with Image.open(written.root / source.key) as image:
+            assert image.size == (int(row["width"]), int(row["height"])) == (20, 20)
+    assert min(counts.values()) > 5
+    for path in (written.root / "ddsm_masks").rglob("*.png"):
+        with Image.open(path) as image:
+            shown = np.asarray(image, dtype=bool)
+        both = [of[path.stem] for of in masks.values() if path.stem in of]
+        assert np.array_equal(shown, np.logical_or.reduce(both))
+
+
+def test_overlays_say_what_the_truth_says(archives: Mapping[str, Written]) -> None:
+    written = archives["ddsm"]
+    truth = written.truth
+    overlays = {path.name.removesuffix(".OVERLAY"): path.read_text() for path in written.root.rglob("*.OVERLAY")}
+    assert len(overlays) > 8
+    seen = 0
+    for film in truth.image_ids.tolist():
+        _, _, name = film.removesuffix(".LJPEG.1").partition("-")
+        text = overlays.get(name, "TOTAL_ABNORMALITIES 0")
+        told = {
+            factor
+            for factor in truth.factors
+            if factor.startswith(("mass", "calcification")) and column(truth, factor)[film] == 1
+        }
+        said = set[str]()
+        for kind, words in re.findall(r"LESION_TYPE (\w+) (.*)", text):
+            said |= {kind.lower(), *(f"{kind} {word}".lower() for word in words.split()[1::2])}
+        assert said == told
+        assert ("PATHOLOGY MALIGNANT" in text) == (column(truth, "cancer")[film] == 1)
+        seen += len(re.findall(r"SUBTLETY [1-5]\n", text))
+    assert seen == sum(text.count("ABNORMALITY ") for text in overlays.values())
+    (ics,) = {path.read_text().count("LINES 96 PIXELS_PER_LINE 80") for path in written.root.rglob("*.ics")}
+    assert ics == 4
+
+
+def test_a_chain_code_goes_around_its_region() -> None:
+    rows, columns = np.ogrid[:40, :50]
+    shapes = [
+        (rows - 20) ** 2 + (columns - 25) ** 2 < 150,
+        (abs(rows - 20) < 3) | ((abs(columns - 10) < 2) & (rows > 5)),
+        (rows == 7) & (columns > 4) & (columns < 9),
+        ((rows + columns) % 7 == 0) & (rows < 7) & (columns < 8),
+    ]
+    for shape in shapes:
+        column_, row, codes = chain(shape)
+        steps = np.array([STEPS[code] for code in codes]).reshape(-1, 2)
+        path = np.array([column_, row]) + np.cumsum(np.vstack([[0, 0], steps]), axis=0)
+        assert (path[-1] == path[0]).all()
+        assert shape[path[:, 1], path[:, 0]].all()
+        drawn = Image.new("1", (50, 40))
+        ImageDraw.Draw(drawn).polygon([tuple(point) for point in path.tolist()], fill=1, outline=1)
+        pieces, _ = ndimage.label(shape, np.ones((3, 3)))
+        assert np.array_equal(np.asarray(drawn), pieces == pieces[row, column_])

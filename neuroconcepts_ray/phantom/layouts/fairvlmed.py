@@ -44,19 +44,22 @@ def glaucoma(config: PhantomConfig, subject: Subject) -> bool:
 
 
 def _npz(config: PhantomConfig, subject: Subject, image: UInt8[np.ndarray, "h w"]) -> bytes:
-    codes = {
-        "gender": ("female", "male").index(subject.sex),
-        "race": RACES.index(subject.race),
-        "ethnicity": ETHNICITIES.index(subject.ethnicity) if subject.ethnicity in ETHNICITIES else -1,
-        "language": LANGUAGES.index(subject.language),
-        "maritalstatus": -1,
-        "glaucoma": int(glaucoma(config, subject)),
-    }
+    ethnicity = ETHNICITIES.index(subject.ethnicity) if subject.ethnicity in ETHNICITIES else -1
     note = np.array(write_note(config, subject, summarized=False), dtype=f"<U{NOTE_LENGTH}")
     buffer = io.BytesIO()
-    values = {name: np.int64(code) for name, code in codes.items()}
-    # Arrays by keyword are members by name; their time in the zip is the format's zero.
-    np.savez(buffer, slo_fundus=image, age=np.float64(subject.age), note=note, **values)
+    # Nothing is compressed, and the members' time in the zip is the format's zero: all files are alike but for values.
+    np.savez(
+        buffer,
+        slo_fundus=image,
+        age=np.float64(subject.age),
+        gender=np.int64(("female", "male").index(subject.sex)),
+        race=np.int64(RACES.index(subject.race)),
+        ethnicity=np.int64(ethnicity),
+        language=np.int64(LANGUAGES.index(subject.language)),
+        maritalstatus=np.int64(-1),
+        glaucoma=np.int64(glaucoma(config, subject)),
+        note=note,
+    )
     return buffer.getvalue()
 
 
