@@ -96,7 +96,7 @@ def _starts(done: int, patients: int) -> Iterator[int]:
 
 
 def _digest(config: PhantomConfig) -> str:
-    fields = {key: value for key, value in recipe_fields(config).items() if key != "patients"}
+    fields = {key: value for key, value in recipe_fields(config).items() if key not in ("patients", "twins")}
     text = json.dumps({"algorithm": ALGORITHM, "config": fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

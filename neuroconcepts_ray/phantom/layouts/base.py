@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxtyping import UInt8
-from numpy import ndarray
-from PIL import Image
-
 from neuroconcepts_ray.phantom.config import PhantomConfig
 
 Rows = Iterable[dict[str, object]]
@@ -31,13 +27,6 @@ class Layout:
     tables: tuple[str, ...]
     patient: Callable[[PhantomConfig, int, Path, Path], Rows]
     closing: Callable[[PhantomConfig], Iterator[tuple[str, bytes]]]
-
-
-def encode_jpeg(image: UInt8[ndarray, "h w"] | UInt8[ndarray, "h w 3"], quality: int) -> bytes:
-    """A grey or colour image as JPEG; its header tells size, mode and quality alone."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

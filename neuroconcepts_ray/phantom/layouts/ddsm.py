@@ -12,7 +12,8 @@ from jaxtyping import Bool
 from neuroconcepts_ray.phantom.breast import Breast, lay_breast, region, render_mammogram
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import generator
-from neuroconcepts_ray.phantom.layouts.base import Layout, encode_jpeg
+from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.layouts.base import Layout
 from neuroconcepts_ray.phantom.layouts.overlay import ics, overlay
 from neuroconcepts_ray.phantom.mammograms import (
     MASS,
@@ -121,15 +122,15 @@ def write_case(
     stem = f"{named.partition('_')[0]}_{case.volume:02d}"
     folder = f"cases/{CASES[named]}/{stem}/case{case.number:04d}"
     _put(root / folder / f"{case.site}-{case.number:04d}-1.ics", ics(config, case).encode())
-    for view in VIEWS:
+    for number, view in enumerate(VIEWS):
         name = film_name(config, case, view)
         image, masks, shown = render_mammogram(config, case, view)
-        _put(root / f"ddsm_raw/{name}.jpg", encode_jpeg(image, config.quality))
+        _put(root / f"ddsm_raw/{name}.jpg", encode(image, config.quality, (index, number)))
         for row, column, side, _ in patches(lay_breast(config, case, view), shown):
             patch = np.ascontiguousarray(image[row : row + side, column : column + side])
             _put(
                 root / "ddsm_patches" / patch_key(config, case, view, row, column, side),
-                encode_jpeg(patch, config.quality),
+                encode(patch, config.quality, (index, number, row, column)),
             )
         if shown:
             _put(root / folder / f"{case.site}_{case.number:04d}_1.{view}.OVERLAY", overlay(shown).encode())

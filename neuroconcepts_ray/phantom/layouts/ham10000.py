@@ -5,7 +5,8 @@ from pathlib import Path
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import generator
-from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes, encode_jpeg
+from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes
 from neuroconcepts_ray.phantom.lesions import (
     ARTEFACTS,
     DIAGNOSES,
@@ -50,7 +51,7 @@ def write_lesion(
         image, masks = render_lesion(config, lesion, picture)
         path = root / image_key(picture)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_jpeg(image, config.quality))
+        path.write_bytes(encode(image, config.quality, (index, picture.number)))
         yield from told_rows(picture.image_id, lesion.index, SKIN_FACTORS, _told(lesion, picture), masks)
 
 

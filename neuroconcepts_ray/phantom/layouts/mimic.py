@@ -6,7 +6,8 @@ from pathlib import Path
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.films import render
-from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes, encode_jpeg, gzipped
+from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes, gzipped
 from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
 from neuroconcepts_ray.phantom.truth import truth_rows
 
@@ -60,7 +61,7 @@ def write_films(config: PhantomConfig, patient: Patient, root: Path, top: str = 
         folder.mkdir(parents=True, exist_ok=True)
         for film in study.films:
             image, masks = render(config, patient, study, film)
-            (folder / f"{film.dicom_id}.jpg").write_bytes(encode_jpeg(image, config.quality))
+            (folder / f"{film.dicom_id}.jpg").write_bytes(encode(image, config.quality, film.key))
             yield from truth_rows(patient, study, film, masks)
 
 
