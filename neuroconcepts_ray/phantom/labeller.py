@@ -30,8 +30,8 @@ _ASKED = (
     "recommendations", "notification", "final report",
 )  # fmt: skip
 _HEADING = re.compile(r"(?:^|(?<=\. )|(?<=\n))[ \t]*[A-Z][A-Z &/,]{2,40}:")
-_SENTENCE = re.compile(r"(?<=[a-z0-9)])[.!]+(?=\s|$)|\?|\n\s*\n|\n\s*(?=(?:\d+[.)]|[-*•])\s)", re.IGNORECASE)
-_NUMBER = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s*")
+_ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]+", re.MULTILINE)
+_SENTENCE = re.compile(r"(?<=[a-z0-9)])[.!]+(?=\s|$)|\?|\n\s*\n", re.IGNORECASE)
 
 
 def observations(report: str) -> str:
@@ -51,10 +51,9 @@ def observations(report: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """Lower-case sentences with single spaces, without sub-headings ("LUNGS:") and list numbers."""
-    plain = _HEADING.sub(" ", text)
-    parts = _SENTENCE.split(plain)
-    marked = (" ".join(_NUMBER.sub("", part).lower().split()) for part in parts if part)
-    return [part for part in marked if part]
+    plain = _HEADING.sub(" ", _ITEM.sub("\n\n", text))
+    parts = (" ".join(part.lower().split()) for part in _SENTENCE.split(plain))
+    return [part for part in parts if part.strip(" .")]
 
 
 def label_report(report: str, reader: str = "chexpert") -> dict[str, float]:
