@@ -1,6 +1,6 @@
-"""MIMIC-CXR-JPG 2.x: ``files/p10/p10000032/s50414267/<dicom_id>.jpg``, four tables, and the reports apart."""
+"""MIMIC-CXR-JPG 2.x: ``files/p10/p10000032/s50414267/<dicom_id>.jpg``, its tables and two of MIMIC-IV's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
@@ -8,10 +8,13 @@ from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.films import render
 from neuroconcepts_ray.phantom.jpeg import encode
 from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes, gzipped
-from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
+from neuroconcepts_ray.phantom.mentions import LABELS
+from neuroconcepts_ray.phantom.null import archived_labels, archived_text
+from neuroconcepts_ray.phantom.people import ADMISSIONS, PATIENTS, admission_row, patient_row
 from neuroconcepts_ray.phantom.truth import truth_rows
 
-TABLES = ("split", "metadata", "chexpert", "negbio")
+TABLES = ("split", "metadata", "chexpert", "negbio", "patients", "admissions")
+_OF_MIMIC_IV = ("patients", "admissions")
 _METADATA = (
     "dicom_id",
     "subject_id",
@@ -30,11 +33,11 @@ _CODES = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "latera
 
 
 def _name(table: str) -> str:
-    return f"mimic-cxr-2.0.0-{table}.csv.gz"
+    return f"{table}.csv.gz" if table in _OF_MIMIC_IV else f"mimic-cxr-2.0.0-{table}.csv.gz"
 
 
 def table_path(root: Path, table: str) -> Path:
-    """Where one of the four tables lies."""
+    """Where one of the tables lies; those of MIMIC-IV have its names."""
     return root / _name(table)
 
 
@@ -50,7 +53,7 @@ def write_patient(config: PhantomConfig, index: int, root: Path, reports_root: P
     for study in patient.studies:
         report = reports_root / f"{study_key(patient, study)}.txt"
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(write_report(config, patient, study).text, encoding="utf-8")
+        report.write_text(archived_text(config, patient, study), encoding="utf-8")
     yield from write_films(config, patient, root)
 
 
@@ -66,14 +69,16 @@ def write_films(config: PhantomConfig, patient: Patient, root: Path, top: str = 
 
 
 def tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
-    """The four tables. What they say is drawn again: no film has to be opened for it."""
+    """The tables. What they say is drawn again: no film has to be opened for it."""
     split: list[Sequence[object]] = []
     metadata: list[Sequence[object]] = []
-    labels: list[Sequence[object]] = []
+    people: list[Sequence[object]] = []
+    stays: list[Sequence[object]] = []
     for index in range(config.first, config.first + config.patients):
         patient = draw_patient(config, index)
+        people.append(patient_row(patient))
+        stays.append(admission_row(patient))
         for study in patient.studies:
-            labels.append([patient.subject_id, study.study_id, *_label_cells(write_report(config, patient, study))])
             both = len(study.films) > 1
             for film in study.films:
                 split.append([film.dicom_id, study.study_id, patient.subject_id, patient.split])
@@ -84,12 +89,25 @@ def tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
                 metadata.append([*ids, step, film.view, config.height, config.width, *when, step, code, lie])
     yield _name("split"), _csv(["dicom_id", "study_id", "subject_id", "split"], split)
     yield _name("metadata"), _csv(_METADATA, metadata)
-    for table in ("chexpert", "negbio"):
-        yield _name(table), _csv(["subject_id", "study_id", *LABELS], labels)
+    yield from label_tables(config)
+    yield _name("patients"), _csv(PATIENTS, people)
+    yield _name("admissions"), _csv(ADMISSIONS, stays)
 
 
-def _label_cells(report: Report) -> list[str]:
-    return [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in LABELS]
+def label_tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
+    """The labels that each reader finds in the reports."""
+    labels: dict[str, list[Sequence[object]]] = {"chexpert": [], "negbio": []}
+    for index in range(config.first, config.first + config.patients):
+        patient = draw_patient(config, index)
+        for study in patient.studies:
+            for table, found in archived_labels(config, patient, study).items():
+                labels[table].append([patient.subject_id, study.study_id, *_label_cells(found)])
+    for table, rows in labels.items():
+        yield _name(table), _csv(["subject_id", "study_id", *LABELS], rows)
+
+
+def _label_cells(labels: Mapping[str, float]) -> list[str]:
+    return [f"{labels[name]:.1f}" if name in labels else "" for name in LABELS]
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:

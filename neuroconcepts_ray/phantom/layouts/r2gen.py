@@ -9,15 +9,15 @@ from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import draw_patient
 from neuroconcepts_ray.phantom.layouts import mimic
 from neuroconcepts_ray.phantom.layouts.base import Layout
-from neuroconcepts_ray.phantom.reports import write_report
+from neuroconcepts_ray.phantom.null import archived_text
 
-ANNOTATION = "annotation.json"
+ANNOTATION, LABELS = "annotation.json", "mimic-cxr-2.0.0-chexpert.csv.gz"
 PARTS = {"train": "train", "validate": "val", "test": "test"}
-_HEADING = re.compile(r"(?m)^ *(?:FINAL REPORT|[A-Z ]+:)")
+_HEADING = re.compile(r"(?m)^ *(?:FINAL REPORT|[A-Z /]+:|\d+\.(?= ))")
 
 
 def cleaned(text: str) -> str:
-    """A report as R2Gen has it: findings and impression without headings, lower case, a space before each full stop."""
+    """A report as R2Gen has it: findings and impression without headings and numbers, lower case, stops set apart."""
     told = re.split(r"(?m)^ *(?:FINDINGS|IMPRESSION):", text)[1:] or [text]
     plain = re.sub(r"[^a-z0-9., -]+", " ", _HEADING.sub(" ", " ".join(told)).lower())
     return re.sub(r" +", " ", re.sub(r"([.,])(?= |$)", r" \1", re.sub(r" +", " ", plain))).strip()
@@ -35,15 +35,14 @@ def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
         patient = draw_patient(config, index)
         part = PARTS[patient.split]
         for study in patient.studies:
-            report, key = cleaned(write_report(config, patient, study).text), mimic.study_key(patient, study, "")
+            report, key = cleaned(archived_text(config, patient, study)), mimic.study_key(patient, study, "")
             for film in study.films:
                 parts[part].append({
                     "id": film.dicom_id, "study_id": study.study_id, "subject_id": patient.subject_id,
                     "report": report, "image_path": [f"{key.lstrip('/')}/{film.dicom_id}.jpg"], "split": part,
                 })  # fmt: skip
     yield ANNOTATION, json.dumps(parts).encode()
-    chexpert = mimic.LAYOUT.tables[mimic.TABLES.index("chexpert")]
-    yield chexpert, dict(mimic.tables(config))[chexpert]
+    yield LABELS, dict(mimic.label_tables(config))[LABELS]
 
 
-LAYOUT = Layout((ANNOTATION, mimic.LAYOUT.tables[mimic.TABLES.index("chexpert")]), write_patient, closing)
+LAYOUT = Layout((ANNOTATION, LABELS), write_patient, closing)
