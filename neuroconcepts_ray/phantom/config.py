@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neuroconcepts_ray.config import POLICY, StrictModel
 
@@ -66,3 +66,9 @@ class PhantomConfig(StrictModel):
     """JPEG quality; MIMIC-CXR-JPG has 95."""
     processes: Annotated[int, Field(ge=1), POLICY] = 1
     """Processes that draw films; the bytes do not depend on it."""
+
+    @model_validator(mode="after")
+    def _twins_are_of_the_chest(self) -> "PhantomConfig":
+        if self.twins and self.layout not in ("mimic-cxr-jpg", "r2gen"):
+            raise ValueError(f"twins are drawn of chest films alone; the layout {self.layout} has none")
+        return self

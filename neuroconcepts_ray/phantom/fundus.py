@@ -59,14 +59,14 @@ def render_fundus(config: PhantomConfig, subject: Subject) -> tuple[UInt8[np.nda
     rng, own = generator(config, "film", subject.index), np.random.default_rng(subject.key)
     looks = np.random.default_rng(eye_world(config.seed).looks)
     shape = (config.height, config.width)
-    pose = Pose(rng.uniform(0.9, 1.15), rng.uniform(-0.12, 0.12), rng.uniform(-0.22, 0.22), rng.uniform(-0.18, 0.18))
+    pose = Pose(rng.uniform(0.9, 1.15), rng.uniform(-0.12, 0.12), rng.uniform(-0.38, 0.38), rng.uniform(-0.30, 0.30))
     u, v = pose.grid(*shape)
     # The macula is temporal of the disc: to the left of it in a right eye.
     sign = 1.0 if subject.side == "left" else -1.0
     low = 1.0 if subject.zone == "lower" else -1.0
     masks: Masks = {}
     theta, r = np.arctan2(v, u * np.float32(sign)), length(u, v)
-    disc_radius = _RADIUS * own.uniform(0.88, 1.12)
+    disc_radius = _RADIUS * own.uniform(0.78, 1.18)
     edge = wavy(theta, draw_waves(own, 2, 3, 0.04)) * np.float32(disc_radius)
     picture = np.full(shape, _BACKGROUND[subject.race] + own.normal(0, 0.05), np.float32)
     picture += np.float32(0.045) * noise_at(subject.key + 1, u, v, 0.35)
@@ -94,7 +94,7 @@ def render_fundus(config: PhantomConfig, subject: Subject) -> tuple[UInt8[np.nda
         halo = edge * np.float32(own.uniform(1.25, 1.5)) + np.float32(0.05) * np.cos(theta) - r
         ring = ramp(halo, 0.04) * ramp(np.cos(theta) + np.float32(own.uniform(0.1, 0.6)), 0.4) * ramp(r - edge, 0.03)
         picture += (
-            np.float32(own.uniform(0.14, 0.24)) * ring * (1 + np.float32(0.15) * noise_at(subject.key + 4, u, v, 0.04))
+            np.float32(own.uniform(0.08, 0.20)) * ring * (1 + np.float32(0.15) * noise_at(subject.key + 4, u, v, 0.04))
         )
         masks["peripapillary atrophy"] = ring > 0.4
     if "drusen" in subject.seen:
@@ -103,9 +103,9 @@ def render_fundus(config: PhantomConfig, subject: Subject) -> tuple[UInt8[np.nda
         picture += np.float32(0.22) * dots
         masks["drusen"] = dots > 0.4
     disc = ramp(edge - r, 0.035)
-    picture += disc * (np.float32(0.66) - picture) * np.float32(0.75)
+    picture += disc * (np.float32(own.uniform(0.58, 0.72)) - picture).clip(0.10, None) * np.float32(0.75)
     cup, notch = _cup(subject, own, theta, r, edge, low)
-    picture += cup * np.float32(0.25)
+    picture += cup * np.float32(own.uniform(0.15, 0.30))
     if subject.glaucoma:
         masks[GLAUCOMA] = cup > 0.5
     if "rim notch" in subject.seen:

@@ -22,8 +22,8 @@ _LOOKS = {
     "nv": (0.75, 0.10, 0.08, 0.30),
     "mel": (1.10, 0.35, 0.12, 0.22),
     "bkl": (0.60, 0.15, 0.06, 0.08),
-    "bcc": (0.12, 0.08, 0.38, 0.35),
-    "akiec": (0.15, 0.10, 0.50, 0.60),
+    "bcc": (0.20, 0.10, 0.26, 0.35),
+    "akiec": (0.22, 0.12, 0.34, 0.60),
     "df": (0.40, 0.08, 0.16, 0.45),
     "vasc": (0.08, 0.05, 0.75, 0.12),
 }
@@ -65,7 +65,10 @@ class _Skin:
             turn = own.uniform(0, 2 * math.pi)
             slope = (np.float32(np.cos(turn)) * u + np.float32(np.sin(turn)) * v) / np.float32(self.radius)
         # Colours of the diagnoses overlap: no single one tells.
-        base, blood = base * own.uniform(0.6, 1.25) + own.uniform(0, 0.15), blood * own.uniform(0.6, 1.25)
+        base, blood = (
+            base * own.uniform(0.45, 1.3) + own.uniform(0, 0.2),
+            blood * own.uniform(0.6, 1.3) + own.uniform(0, 0.2),
+        )
         dark = base * (0.6 + 0.7 * lesion.darkness)
         self.melanin = (
             self.body * np.float32(dark) * (1 + np.float32(uneven) * patchy + np.float32(0.35) * slope).clip(0.1, 3)

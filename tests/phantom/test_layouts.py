@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,16 +17,23 @@ from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_reports, load_sources
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.store import MemoryStore
 from neuroconcepts_ray.phantom import archive
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.eye_notes import write_note
+from neuroconcepts_ray.phantom.eyes import draw_subject
+from neuroconcepts_ray.phantom.layouts import ddsm, fairvlmed, ham10000
 from neuroconcepts_ray.phantom.layouts.choice import LAYOUTS, layout_of
 from neuroconcepts_ray.phantom.layouts.overlay import STEPS, chain
+from neuroconcepts_ray.phantom.lesions import draw_lesion
+from neuroconcepts_ray.phantom.mammograms import draw_case
 from neuroconcepts_ray.phantom.score import Truth, load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS_OF, KINDS, SCHEMA
+from neuroconcepts_ray.stats import auroc
 
 SMALL = {
     "r2gen": PhantomConfig(layout="r2gen", patients=8, height=76, width=64, seed=3),
@@ -304,3 +312,92 @@ def test_a_chain_code_goes_around_its_region() -> None:
         ImageDraw.Draw(drawn).polygon([tuple(point) for point in path.tolist()], fill=1, outline=1)
         pieces, _ = ndimage.label(shape, np.ones((3, 3)))
         assert np.array_equal(np.asarray(drawn), pieces == pieces[row, column_])
+
+
+def numbers(layout: str, count: int) -> tuple[list[list[int]], dict[str, list[bool]]]:
+    """The numbers in the names of many images, and what is there; nothing is painted."""
+    config = PhantomConfig(layout=layout, seed=3)
+    if layout == "ham10000":
+        lesions = [draw_lesion(config, index) for index in range(count)]
+        told = {dx: [it.diagnosis == dx for it in lesions] for dx in ("nv", "bkl")}
+        names = [(it.pictures[0].image_id, it.lesion_id) for it in lesions]
+        ids = [[int(image[5:]), int(image[-1]) % 2, int(lesion[4:])] for image, lesion in names]
+        return ids, told
+    if layout == "ddsm":
+        cases = [draw_case(config, index) for index in range(count)]
+        told = {"cancer": [case.pathology == "cancer" for case in cases], "dense": [case.density > 2 for case in cases]}
+        return [[case.number, case.volume, "ACD".find(case.site)] for case in cases if case.site], told
+    subjects = [draw_subject(config, index) for index in range(count)]
+    return [[int(it.name[5:])] for it in subjects], {"glaucoma": [it.glaucoma for it in subjects]}
+
+
+@pytest.mark.parametrize("layout", ["ham10000", "ddsm", "fairvlmed"])
+def test_numbers_in_names_tell_nothing(layout: str) -> None:
+    ids, told = numbers(layout, 600)
+    if layout == "ddsm":
+        # The site is the scanner, a shortcut that DDSM shows in its names: the control that this test can fail.
+        assert abs(auroc(np.array([row[2] for row in ids], float), np.array(told["cancer"])) - 0.5) > 0.1
+        ids = [row[:2] for row in ids]
+    assert len({tuple(row) for row in ids}) == 600
+    for there in told.values():
+        for place in range(len(ids[0])):
+            found = auroc(np.array([row[place] for row in ids], float), np.array(there))
+            assert abs(found - 0.5) < 0.08
+
+
+@pytest.mark.parametrize("layout", SMALL)
+def test_all_jpegs_of_one_shape_are_of_one_size(layout: str, archives: Mapping[str, Written]) -> None:
+    sizes: dict[tuple[int, int], set[int]] = {}
+    for path in archives[layout].root.rglob("*.jpg"):
+        with Image.open(path) as image:
+            sizes.setdefault(image.size, set()).add(path.stat().st_size)
+    assert all(len(each) == 1 for each in sizes.values())
+    assert len(sizes) == {"fairvlmed": 0, "ddsm": 2}.get(layout, 1)
+
+
+def test_null_archives_have_labels_of_strangers() -> None:
+    """Label and truth agree as often as two strangers do: within four standard errors."""
+    for layout in ("ham10000", "ddsm", "fairvlmed"):
+        config, pairs = PhantomConfig(layout=layout, seed=3, labels="random", confounds=0.0), []
+        for index in range(600):
+            if layout == "ham10000":
+                lesion = draw_lesion(config, index)
+                pairs.append((lesion.diagnosis, ham10000.label(config, lesion)))
+            elif layout == "ddsm":
+                case = draw_case(config, index)
+                pairs.append((case.pathology, ddsm.pathology(config, case)))
+            else:
+                subject = draw_subject(config, index)
+                pairs.append((str(subject.glaucoma), str(fairvlmed.glaucoma(config, subject))))
+        true, told = (Counter(side) for side in zip(*pairs, strict=True))
+        chance = sum(true[name] * told[name] for name in true) / 600**2
+        agree = np.mean([one == other for one, other in pairs])
+        assert abs(agree - chance) < 4 * np.sqrt(chance * (1 - chance) / 600)
+        assert len(told) > 1
+
+
+def test_a_shortcut_follows_its_finding_as_firmly_as_configured() -> None:
+    for tie in (-0.6, 0.0, 0.6):
+        on: list[bool] = []
+        for index in range(500):
+            subject = draw_subject(PhantomConfig(layout="fairvlmed", seed=3, shortcuts=tie), index)
+            on.append(("lid shadow" in subject.seen) == subject.glaucoma)
+        assert abs(np.mean(on) - (1 + tie) / 2) < 4 * np.sqrt(0.25 / 500)
+
+
+def test_twins_of_other_bodies_are_refused() -> None:
+    with pytest.raises(ConfigError, match="twins"):
+        validate(PhantomConfig, {"layout": "ddsm", "twins": 2})
+
+
+def test_notes_follow_what_is_there_and_those_of_strangers_do_not() -> None:
+    for reports, firm in (("films", True), ("independent", False)):
+        config = PhantomConfig(layout="fairvlmed", seed=3, reports=reports, omitted=0.0, uncertain=0.0)
+        subjects = [draw_subject(config, index) for index in range(150)]
+        notes = [write_note(config, subject, summarized=True) for subject in subjects]
+        said = [re.search("(?<!No )notch", note) is not None for note in notes]
+        denied = [re.search("No notch|rim is intact", note) is not None for note in notes]
+        there = np.array(["rim notch" in it.seen for it in subjects])
+        told = np.array(said) & ~np.array(denied)
+        assert told[there].all() == firm
+        assert bool(told[~there].any()) != firm

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import generator
+from neuroconcepts_ray.phantom.eye_notes import write_note
 from neuroconcepts_ray.phantom.eyes import (
     DUST,
     ETHNICITIES,
@@ -21,7 +22,6 @@ from neuroconcepts_ray.phantom.eyes import (
     Subject,
     draw_subject,
     eye_world,
-    write_note,
 )
 from neuroconcepts_ray.phantom.fundus import render_fundus
 from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes
