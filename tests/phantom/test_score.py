@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from neuroconcepts_ray.phantom.score import (
     GivenName,
     load_truth,
