@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
+from neuroconcepts_ray.phantom.looks import Look
+
 Plane = Float[np.ndarray, "h w"]
 Stroke = Sequence[tuple[float, float]]
 
@@ -116,6 +118,7 @@ class Scene:
     heart: Plane
     view: str
     anatomy: dict[str, float]
+    look: Look
     masks: dict[str, Bool[np.ndarray, "h w"]] = field(default_factory=dict)
 
     @property

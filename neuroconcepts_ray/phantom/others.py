@@ -1,0 +1,65 @@
+"""What no report tells of, and the drain: painted like findings, but from a generator and no draw of their own."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool
+
+from neuroconcepts_ray.phantom.scene import Scene, bump, curve, length, ramp
+
+Mask = Bool[np.ndarray, "h w"]
+
+
+def aortic_calcification(scene: Scene, rng: np.random.Generator) -> Mask:
+    """A thin bright arc in the wall of the aortic knob; from the side, of the arch."""
+    if scene.view == "LATERAL":
+        centre, radius, middle = (0.05, -0.30), 0.18, -0.5 * np.pi
+    else:
+        centre, radius, middle = (0.11, -0.36), 1.05 * scene.anatomy["knob"] + 0.02, -0.15 * np.pi
+    middle += rng.uniform(-0.5, 0.5)
+    half = scene.look.calcium_arc / 2 * rng.uniform(0.8, 1.2)
+    angle = np.linspace(middle - half, middle + half, 16)
+    arc = [(centre[0] + radius * float(np.cos(t)), centre[1] + radius * float(np.sin(t))) for t in angle]
+    drawn = scene.lines([arc], scene.look.calcium_width)
+    scene.marks += drawn * np.float32(rng.uniform(0.24, 0.32))
+    mask: Mask = drawn > 0.15
+    return mask
+
+
+def hiatal_hernia(scene: Scene, rng: np.random.Generator) -> Mask:
+    """A round shadow behind the heart: a wall, air above a straight level, fluid below it."""
+    radius, stretch = rng.uniform(0.14, 0.19), scene.look.hernia_stretch
+    low = scene.lungs["left"].base - rng.uniform(0.06, 0.16)
+    at = rng.uniform(0.12, 0.22) if scene.view == "LATERAL" else rng.uniform(-0.06, 0.16)
+    level = low + radius * rng.uniform(-0.35, 0.15)
+    du, dv = scene.u - np.float32(at), scene.v - np.float32(low)
+    rim = length(du * np.float32(1 / (radius * stretch)), dv * np.float32(1 / radius))
+    inside = ramp(1 - rim, 0.15)
+    fluid = ramp(scene.v - np.float32(level), 0.02)
+    scene.tissue += inside * (np.float32(0.20) * fluid - np.float32(0.12)) + np.float32(0.14) * bump(rim - 0.95, 0.2)
+    mask: Mask = rim < 1.1
+    return mask
+
+
+def drain(scene: Scene, rng: np.random.Generator) -> Mask:
+    """A thin tube in the chest wall, from below up along the ribs."""
+    side = rng.choice([-1.0, 1.0])
+    wall = scene.anatomy["wall"] * (0.8 if scene.view == "LATERAL" else 1.0)
+    start, top, turn = rng.uniform(0.55, 0.85), rng.uniform(-0.35, 0.0), scene.look.drain_turn
+    way = curve(
+        (side * (wall + 0.25), start + 0.3),
+        (side * (wall + 0.06), start - 0.2),
+        (side * (wall + 0.10 + 0.3 * turn), 0.3),
+        (side * (wall + 0.02), top),
+    )
+    drawn = scene.lines([way], scene.look.drain_width)
+    scene.marks += drawn * np.float32(0.26)
+    mask: Mask = drawn > 0.3
+    return mask
+
+
+PAINTERS: dict[str, Callable[[Scene, np.random.Generator], Mask]] = {
+    "Hiatal Hernia": hiatal_hernia,
+    "Aortic Calcification": aortic_calcification,
+}
+"""What lasts with the patient. Scoliosis is no layer: it is the way of the spine itself."""
