@@ -1,6 +1,6 @@
 """Write the archive: films, tables and reports in MIMIC-CXR-JPG's layout, the truth in another place.
 
-Films, reports and truth are written patient block by patient block, the four tables last, so an archive without
+Films, reports and truth are written patient block by patient block, the six tables last, so an archive without
 tables is not finished. A finished one is left alone; a greater ``patients`` draws the new patients only.
 """
 
@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +24,9 @@ from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.films import render
-from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
+from neuroconcepts_ray.phantom.labeller import LABELS
+from neuroconcepts_ray.phantom.null import archived_labels, archived_text
+from neuroconcepts_ray.phantom.people import ADMISSIONS, PATIENTS, admission_row, patient_row
 from neuroconcepts_ray.phantom.truth import SCHEMA, truth_rows
 
 BLOCK = 50
@@ -33,7 +35,8 @@ BLOCK = 50
 STATE = "phantom.json"
 """In the truth root: which config the archive is of, and how many of its patients are finished."""
 
-TABLES = ("split", "metadata", "chexpert", "negbio")
+TABLES = ("split", "metadata", "chexpert", "negbio", "patients", "admissions")
+_OF_MIMIC_IV = ("patients", "admissions")
 _METADATA = (
     "dicom_id",
     "subject_id",
@@ -52,8 +55,8 @@ _CODES = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "latera
 
 
 def table_path(root: Path, table: str) -> Path:
-    """Where one of the four tables lies."""
-    return root / f"mimic-cxr-2.0.0-{table}.csv.gz"
+    """Where one of the tables lies; those of MIMIC-IV have its names."""
+    return root / (f"{table}.csv.gz" if table in _OF_MIMIC_IV else f"mimic-cxr-2.0.0-{table}.csv.gz")
 
 
 def study_key(patient: Patient, study: Study) -> str:
@@ -183,7 +186,7 @@ def write_block(
             key = study_key(patient, study)
             report = reports_root / f"{key}.txt"
             report.parent.mkdir(parents=True, exist_ok=True)
-            report.write_text(write_report(config, patient, study).text, encoding="utf-8")
+            report.write_text(archived_text(config, patient, study), encoding="utf-8")
             (root / key).mkdir(parents=True, exist_ok=True)
             for film in study.films:
                 image, masks = render(config, patient, study, film)
@@ -197,14 +200,19 @@ def write_block(
 
 
 def _tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
-    """The four tables. What they say is drawn again: no film has to be opened for it."""
+    """The tables. What they say is drawn again: no film has to be opened for it."""
     split: list[Sequence[object]] = []
     metadata: list[Sequence[object]] = []
-    labels: list[Sequence[object]] = []
+    labels: dict[str, list[Sequence[object]]] = {"chexpert": [], "negbio": []}
+    people: list[Sequence[object]] = []
+    stays: list[Sequence[object]] = []
     for index in range(config.first, config.first + config.patients):
         patient = draw_patient(config, index)
+        people.append(patient_row(patient))
+        stays.append(admission_row(patient))
         for study in patient.studies:
-            labels.append([patient.subject_id, study.study_id, *_label_cells(write_report(config, patient, study))])
+            for table, found in archived_labels(config, patient, study).items():
+                labels[table].append([patient.subject_id, study.study_id, *_label_cells(found)])
             both = len(study.films) > 1
             for film in study.films:
                 split.append([film.dicom_id, study.study_id, patient.subject_id, patient.split])
@@ -215,12 +223,14 @@ def _tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
                 metadata.append([*ids, step, film.view, config.height, config.width, *when, step, code, lie])
     yield "split", _csv(["dicom_id", "study_id", "subject_id", "split"], split)
     yield "metadata", _csv(_METADATA, metadata)
-    for table in ("chexpert", "negbio"):
-        yield table, _csv(["subject_id", "study_id", *LABELS], labels)
+    for table, rows in labels.items():
+        yield table, _csv(["subject_id", "study_id", *LABELS], rows)
+    yield "patients", _csv(PATIENTS, people)
+    yield "admissions", _csv(ADMISSIONS, stays)
 
 
-def _label_cells(report: Report) -> list[str]:
-    return [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in LABELS]
+def _label_cells(labels: Mapping[str, float]) -> list[str]:
+    return [f"{labels[name]:.1f}" if name in labels else "" for name in LABELS]
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
