@@ -19,8 +19,9 @@ from neuroconcepts_ray import cli, pipeline
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.reports import LABELS
+from neuroconcepts_ray.phantom.labeller import LABELS
 from neuroconcepts_ray.phantom.scoring.factors import INVISIBLE, NO_FINDING, VISIBLE
+from neuroconcepts_ray.phantom.twins import write_twins
 from neuroconcepts_ray.pipeline import Pipeline
 
 PATIENTS = 1800
@@ -69,6 +70,8 @@ def write(part: Part, work: Path, config: PhantomConfig) -> int:
     folder = work / part.name
     folder.mkdir(parents=True, exist_ok=True)
     drawn = write_archive(config, folder / "archive", folder / "reports", truth_root(part.name, work))
+    if config.twins:
+        write_twins(config, folder / "twins", truth_root(part.name, work))
     (folder / "hash.key").write_bytes(b"the phantom's patients need no secrets")
     (folder / "pipeline.yaml").write_text(pipeline_text(config.seed, part.name), encoding="utf-8")
     return drawn
