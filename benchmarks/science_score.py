@@ -104,23 +104,18 @@ def recovered(found: Recovery) -> dict[str, Any]:
     kinds = {kind: (kind,) for kind in KINDS if kind != "invisible"} | {"all unlabelled": UNLABELLED}
     return {
         "questions": {q.name: each(at, tables, probes[q.name]) for at, q in enumerate(found.questions)},
-        "mean_share": {
-            kind: {
-                name: dict(
-                    zip(("share", "low", "high", "questions"), map(plain, found.mean_share(name, of)), strict=True)
-                )
-                for name in METHODS
-            }
-            for kind, of in kinds.items()
-        },
-        "latents_less": {
-            kind: {
-                name: dict(zip(("share", "low", "high"), map(plain, found.less("latents", name, of)), strict=True))
-                for name in METHODS[1:]
-            }
-            for kind, of in kinds.items()
-        },
+        "mean_share": {kind: {name: _mean(found, name, of) for name in METHODS} for kind, of in kinds.items()},
+        "latents_less": {kind: {name: _less(found, name, of) for name in METHODS[1:]} for kind, of in kinds.items()},
     }
+
+
+def _mean(found: Recovery, method: str, kinds: Sequence[str]) -> dict[str, Any]:
+    *figures, questions = found.mean_share(method, kinds)
+    return {**dict(zip(("share", "low", "high"), map(plain, figures), strict=True)), "questions": questions}
+
+
+def _less(found: Recovery, method: str, kinds: Sequence[str]) -> dict[str, Any]:
+    return dict(zip(("share", "low", "high"), map(plain, found.less("latents", method, kinds)), strict=True))
 
 
 def names(run: Opened, truth: Truth) -> dict[str, Any]:

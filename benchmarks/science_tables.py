@@ -60,7 +60,7 @@ def recovery(result: Result) -> list[str]:
     for kind, methods in found["mean_share"].items():
         less = [estimate(found["latents_less"][kind][method], "share", sign=True) for method in METHODS[1:]]
         counted = methods[METHODS[0]]["questions"]
-        rows.append([kind, f"{counted:.0f}", *(estimate(methods[m], "share") for m in METHODS), *less])
+        rows.append([kind, str(counted), *(estimate(methods[m], "share") for m in METHODS), *less])
     headings = ("kind", "questions", *METHODS, *(f"latents less {method}" for method in METHODS[1:]))
     return [*tables, table("Mean recovery", headings, rows)]
 

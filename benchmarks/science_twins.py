@@ -1,7 +1,6 @@
 """Counterfactual twins through a finished chain, and the archive out of distribution: what is relied on?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from neuroconcepts_ray.stats import interval
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
-    return {key: plain(value) for key, value in asdict(estimate).items()}
+    figures = (estimate.value, estimate.low, estimate.high)
+    return {**dict(zip(("value", "low", "high"), map(plain, figures), strict=True)), "n": estimate.n}
 
 
 def _family(factor: str) -> str:

@@ -38,7 +38,7 @@ def figures(run: Opened, known: Truth, chain: Chain, truth: Path) -> dict[str, A
 
 
 def test_a_chain_runs_where_there_is_no_truth(chain: Chain, truth: Path) -> None:
-    assert chain.status()["index.latents"]["state"] == "found"
+    assert chain.status()["index.latents"]["state"] == "finished"
     assert not (chain.archive / "truth").exists()
     written = [path.name for root in (chain.archive, chain.folder) for path in root.rglob("*")]
     assert not [name for name in written if "truth" in name]
@@ -104,9 +104,9 @@ def test_films_outside_the_catalog_get_the_logits_that_their_like_have_inside(ru
     some = run.ids[:8].tolist()
     films = read_films(run.lake, run.have["catalog"], run.root, some)
     found = infer(run.lake, run.have, some, films)
-    # Batches differ, and with them the last bits of bfloat16.
-    np.testing.assert_allclose(found["logits"], run.logits[:8], atol=0.05)
-    assert np.abs(np.diff(run.logits[:8], axis=0)).max() > 0.05
+    # Batches differ, and with them the last bits of bfloat16: films must differ by far more.
+    apart = np.abs(run.logits[:8, None] - run.logits[None, :8]).max(axis=2)
+    assert np.abs(found["logits"] - run.logits[:8]).max() < apart[~np.eye(8, dtype=bool)].min() / 2
 
 
 def test_a_toggle_that_changes_nothing_moves_nothing(run: Opened, known: Truth, chain: Chain, truth: Path) -> None:

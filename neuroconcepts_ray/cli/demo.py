@@ -16,6 +16,7 @@ from neuroconcepts_ray.config import parse_set, validate
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.twins import write_twins
 from neuroconcepts_ray.pipeline import Pipeline
 from neuroconcepts_ray.stages import TABLE
 
@@ -30,7 +31,11 @@ def _write(folder: Path, config: PhantomConfig) -> int:
             advance(count - done)
             done = count
 
-        return write_archive(config, folder / "archive", folder / "reports", folder / "truth", progress)
+        drawn = write_archive(config, folder / "archive", folder / "reports", folder / "truth", progress)
+    if config.twins:
+        with track("twins", config.twins, "pairs a factor") as advance:
+            write_twins(config, folder / "twins", folder / "truth", advance)
+    return drawn
 
 
 def phantom(folder: Path, overrides: list[str]) -> None:

@@ -31,7 +31,7 @@ class Body:
 def _swing(v: Plane, body: Body, look: Look) -> Plane:
     """How far the spine lies aside at each height."""
     if body.bend is None:
-        return np.zeros((1, 1), np.float32)
+        return np.zeros_like(v)
     far, phase = body.bend
     swing: Plane = np.float32(far) * np.sin(v * np.float32(np.pi * look.spine_bends) + np.float32(phase))
     return swing

@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
-from PIL import Image
 
 from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.errors import ConfigError
@@ -24,9 +23,14 @@ from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.films import render
+<<<<<<< HEAD
 from neuroconcepts_ray.phantom.labeller import LABELS
 from neuroconcepts_ray.phantom.null import archived_labels, archived_text
 from neuroconcepts_ray.phantom.people import ADMISSIONS, PATIENTS, admission_row, patient_row
+=======
+from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
+>>>>>>> films
 from neuroconcepts_ray.phantom.truth import SCHEMA, truth_rows
 
 BLOCK = 50
@@ -129,7 +133,7 @@ def _starts(done: int, patients: int) -> Iterator[int]:
 
 
 def _digest(config: PhantomConfig) -> str:
-    fields = {key: value for key, value in recipe_fields(config).items() if key != "patients"}
+    fields = {key: value for key, value in recipe_fields(config).items() if key not in ("patients", "twins")}
     text = json.dumps({"algorithm": ALGORITHM, "config": fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -190,9 +194,7 @@ def write_block(
             (root / key).mkdir(parents=True, exist_ok=True)
             for film in study.films:
                 image, masks = render(config, patient, study, film)
-                buffer = io.BytesIO()
-                Image.fromarray(image).save(buffer, "JPEG", quality=config.quality)
-                (root / key / f"{film.dicom_id}.jpg").write_bytes(buffer.getvalue())
+                (root / key / f"{film.dicom_id}.jpg").write_bytes(encode(image, config.quality, film.key))
                 rows.extend(truth_rows(patient, study, film, masks))
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     _write(truth_root / f"truth-{start:06d}-{stop:06d}.parquet", to_parquet(table))

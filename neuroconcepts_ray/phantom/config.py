@@ -17,7 +17,7 @@ class PhantomConfig(StrictModel):
 
     patients: Annotated[int, Field(ge=1, le=70_000)] = 1200
     """Number of patients. The first 100 of 110 patients have the same files as 100 patients."""
-    first: Annotated[int, Field(ge=0, le=200_000)] = 0
+    first: Annotated[int, Field(ge=0, le=180_000)] = 0
     """Number of the first patient: archives of one seed whose numbers do not meet are of one world, with nobody in
     common."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -34,7 +34,8 @@ def _leads(scene: Scene, rng: np.random.Generator) -> Plane:
         strokes.append(curve((x, y), (x + u(-0.3, 0.3), y + u(0.1, 0.4)), (sign * u(0.3, 1), 1.3)))
         dots.append([(x - 0.025, y), (x + 0.025, y)])
     thin = scene.lines(strokes, 0.024 * scene.look.device_width)
-    return np.maximum(thin, scene.lines(dots, 0.05 * scene.look.device_width))
+    both: Plane = np.maximum(thin, scene.lines(dots, 0.05 * scene.look.device_width))
+    return both
 
 
 def _pacemaker(scene: Scene, rng: np.random.Generator) -> Plane:
@@ -45,7 +46,8 @@ def _pacemaker(scene: Scene, rng: np.random.Generator) -> Plane:
     power = np.float32(look.case_corner)
     rim = (across**power + down**power) ** (1 / power)
     way = curve((x + 0.01, y + w * look.case_tall), (side * 0.15, -0.75), (-0.05, -0.3), (u(0.05, 0.3), u(0.2, 0.35)))
-    return np.maximum(ramp(w - rim, 0.02), scene.lines([way], 0.022 * look.device_width))
+    both: Plane = np.maximum(ramp(w - rim, 0.02), scene.lines([way], 0.022 * look.device_width))
+    return both
 
 
 _PAINTERS = {"tube": _tube, "line": _line, "leads": _leads, "pacemaker": _pacemaker}

@@ -188,11 +188,19 @@ def draw_findings(
         liability = load * shared + math.sqrt(1 - load**2) * (old * own[name] + new * draw)
         if liability + shift.get(name, 0.0) < limits[name]:
             continue
-        found.append(_finding(name, chance, key, before.get(name)))
+        found.append(place(name, chance, key, before.get(name)))
     return tuple(found)
 
 
-def _finding(name: str, chance: list[float], key: int, before: Finding | None) -> Finding:
+def place(name: str, chance: list[float], key: int, before: Finding | None = None) -> Finding:
+    """A finding with its side, zone, severity and size; one that was there before has moved on.
+
+    Args:
+        name: CheXpert label.
+        chance: Nine numbers from 0 to 1, as drawn.
+        key: Seed of its shape.
+        before: The same finding in the study before.
+    """
     flip, both, place, severity, size, rim, *devices = chance
     if before is not None:
         # The severity walks on; what the radiologist compares is this step.

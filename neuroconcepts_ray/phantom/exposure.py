@@ -9,7 +9,7 @@ from neuroconcepts_ray.phantom.scene import Plane, Scene, lattice
 Mask = Bool[np.ndarray, "h w"]
 DETECTOR = 700
 """Short side, in pixels, from which on the film is finer than its noise: a detector's blur correlates it."""
-_FINE = 0.0042
+_FINE = 0.0045
 _LETTERS = {"R": ("11110", "10001", "10001", "11110", "10100", "10010", "10001"),
             "L": ("10000", "10000", "10000", "10000", "10000", "10000", "11111")}  # fmt: skip
 _DIGITS = (0o75557, 0o26227, 0o71747, 0o71717, 0o55711, 0o74717, 0o74757, 0o71122, 0o75757, 0o75717)
@@ -25,8 +25,8 @@ def expose(scene: Scene, rng: np.random.Generator) -> Plane:
     low, high = rng.uniform(0.0, 0.14), rng.uniform(0.86, 1.10)
     picture = np.clip((picture - np.float32(low)) * np.float32(1 / (high - low)), 0, 1.2)
     picture = picture ** np.float32(rng.uniform(0.75, 1.35)) * np.float32(rng.uniform(0.80, 0.98))
-    picture += noise(rng, picture.shape)
-    return picture
+    exposed: Plane = picture + noise(rng, picture.shape)
+    return exposed
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Plane:
@@ -75,14 +75,17 @@ def mark(picture: Plane, look: Look, rng: np.random.Generator, boxed: bool) -> M
         return mask
     bits = np.array([[int(c) for c in row] for row in _LETTERS[letter]], np.float32)
     left = edge if letter == "R" else width - edge - 5 * dot
-    stamp(picture, bits, top, left, dot)
     if boxed:
         room = round(look.box_room)
         frame = np.ones((7 + 2 * room + 2, 5 + 2 * room + 2), np.float32)
         frame[1:-1, 1:-1] = 0
         first, start = top - (room + 1) * dot, left - (room + 1) * dot
+        box = (slice(max(0, first), first + frame.shape[0] * dot), slice(max(0, start), start + frame.shape[1] * dot))
+        # A plate, so that the box is seen on the brightest film.
+        picture[box] *= np.float32(0.4)
         stamp(picture, frame, first, start, dot)
-        mask[max(0, first) : first + frame.shape[0] * dot, max(0, start) : start + frame.shape[1] * dot] = True
+        mask[box] = True
+    stamp(picture, bits, top, left, dot)
     return mask
 
 
@@ -100,7 +103,8 @@ def text(picture: Plane, look: Look, rng: np.random.Generator) -> Mask:
     half = min(height, width) / 2
     dot = max(1, round(half * 0.014 * look.letters))
     rows, mask = 1 + int(rng.integers(2)), np.zeros(picture.shape, bool)
-    right, edge, low = bool(rng.random() < 0.5), int(half * rng.uniform(0.07, 0.14)), int(half * rng.uniform(0.07, 0.14))
+    right = bool(rng.random() < 0.5)
+    edge, low = (int(half * far) for far in rng.uniform(0.07, 0.14, 2))
     for row in range(rows):
         digits = rng.integers(10, size=5 + int(rng.integers(3)))
         bits = np.zeros((5, 4 * len(digits)), np.float32)
@@ -141,9 +145,9 @@ def border(picture: Plane, look: Look, rng: np.random.Generator) -> Mask:
         mask = x + np.abs(y) > 2 - cut
     else:
         mask = x - y > 2 - 1.3 * cut
-    mask = mask | (x > 0.985) | (np.abs(y) > 0.985)
-    picture[mask] = 0.02
-    return mask
+    dark: Mask = mask | (x > 0.985) | (np.abs(y) > 0.985)
+    picture[dark] = 0.02
+    return dark
 
 
 def grey(picture: Plane) -> UInt8[np.ndarray, "h w"]:

@@ -164,7 +164,8 @@ def enlarged_cardiomediastinum(scene: Scene, finding: Finding, rng: np.random.Ge
     """The upper mediastinum is wide: it bulges into one lung or both, above the heart."""
     look = scene.look
     middle, wide = rng.uniform(-0.48, -0.30), 0.08 + 0.06 * finding.size
-    left, right = rng.uniform(0.35, 1.1, 2)
+    # On one side it is always plain.
+    left, right = rng.permutation([rng.uniform(0.8, 1.15), rng.uniform(0.3, 1.0)])
     phase = np.float32(rng.uniform(0, 2 * np.pi))
     swell = np.sqrt(bump(scene.v - np.float32(middle), look.bulge_tall))
     wave = np.float32(look.bulge_wave) * np.sin(scene.v * np.float32(14) + phase)

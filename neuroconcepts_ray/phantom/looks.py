@@ -7,14 +7,14 @@ one world's shapes is not made for the next one's.
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 
-def _between(low: float, high: float) -> float:
+def _between(low: float, high: float) -> Any:
     """A field of :class:`Look` that is drawn evenly between two bounds."""
-    made: float = field(metadata={"bounds": (low, high)})
-    return made
+    return field(metadata={"bounds": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Look:
     drain_width: float = _between(0.028, 0.036)
     grain_period: float = _between(0.065, 0.095)
     grain_turn: float = _between(0.0, 3.14)
-    grain_second: float = _between(0.0, 0.6)
+    grain_second: float = _between(0.0, 0.4)
     border_form: float = _between(0.0, 3.0)
     border_cut: float = _between(0.24, 0.40)
     letters: float = _between(0.9, 1.2)
