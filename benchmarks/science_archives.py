@@ -19,7 +19,7 @@ from neuroconcepts_ray import cli, pipeline
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.labeller import LABELS
+from neuroconcepts_ray.phantom.mentions import LABELS
 from neuroconcepts_ray.phantom.scoring.factors import INVISIBLE, NO_FINDING, VISIBLE
 from neuroconcepts_ray.phantom.twins import write_twins
 from neuroconcepts_ray.pipeline import Pipeline

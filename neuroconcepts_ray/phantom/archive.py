@@ -23,14 +23,10 @@ from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.films import render
-<<<<<<< HEAD
-from neuroconcepts_ray.phantom.labeller import LABELS
+from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.mentions import LABELS
 from neuroconcepts_ray.phantom.null import archived_labels, archived_text
 from neuroconcepts_ray.phantom.people import ADMISSIONS, PATIENTS, admission_row, patient_row
-=======
-from neuroconcepts_ray.phantom.jpeg import encode
-from neuroconcepts_ray.phantom.reports import LABELS, Report, write_report
->>>>>>> films
 from neuroconcepts_ray.phantom.truth import SCHEMA, truth_rows
 
 BLOCK = 50

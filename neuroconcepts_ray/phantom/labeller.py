@@ -8,15 +8,11 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from neuroconcepts_ray.phantom.mentions import (
-    ANY_MENTION,
+from neuroconcepts_ray.phantom.cues import (
     DEGREE,
     HISTORY,
-    LABELS as LABELS,
-    MENTIONS,
     NEGATED_AFTER,
     NEGATED_BEFORE,
-    NORMALS,
     PSEUDO,
     READERS,
     STILL,
@@ -24,6 +20,7 @@ from neuroconcepts_ray.phantom.mentions import (
     VERB,
     Reader,
 )
+from neuroconcepts_ray.phantom.mentions import ANY_MENTION, LABELS, MENTIONS, NORMALS
 
 _TITLE = re.compile(r"^[ \t]*([A-Za-z][A-Za-z &/]{2,40}?)[ \t]*:", re.MULTILINE)
 _OBSERVED = ("findings", "impression", "impressions", "conclusion", "conclusions", "findings and impression")
@@ -33,15 +30,17 @@ _ASKED = (
     "recommendations", "notification", "final report",
 )  # fmt: skip
 _HEADING = re.compile(r"(?:^|(?<=\. )|(?<=\n))[ \t]*[A-Z][A-Z &/,]{2,40}:")
-_SENTENCE = re.compile(r"(?<=[a-z0-9)])[.!]+(?=\s|$)|\?|\n\s*\n|\n\s*(?=(?:\d+[.)]|[-*•])\s)", re.IGNORECASE)
-_NUMBER = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s*")
+_ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]+", re.MULTILINE)
+_SENTENCE = re.compile(r"(?<=[a-z0-9)])[.!]+(?=\s|$)|\?|\n\s*\n", re.IGNORECASE)
 
 
 def observations(report: str) -> str:
     """Findings and impression, or where a report has neither title, all but what was asked and compared."""
     titles = [match for match in _TITLE.finditer(report) if match[1].strip().lower() in (*_OBSERVED, *_ASKED)]
     bounds = [*(match.start() for match in titles[1:]), len(report)]
-    parts = [(match[1].strip().lower(), report[match.end() : stop]) for match, stop in zip(titles, bounds, strict=False)]
+    parts = [
+        (match[1].strip().lower(), report[match.end() : stop]) for match, stop in zip(titles, bounds, strict=False)
+    ]
     observed = [body for title, body in parts if title in _OBSERVED]
     if observed:
         return "\n\n".join(observed)
@@ -52,10 +51,9 @@ def observations(report: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """Lower-case sentences with single spaces, without sub-headings ("LUNGS:") and list numbers."""
-    plain = _HEADING.sub(" ", text)
-    parts = _SENTENCE.split(plain)
-    marked = (" ".join(_NUMBER.sub("", part).lower().split()) for part in parts if part)
-    return [part for part in marked if part]
+    plain = _HEADING.sub(" ", _ITEM.sub("\n\n", text))
+    parts = (" ".join(part.lower().split()) for part in _SENTENCE.split(plain))
+    return [part for part in parts if part.strip(" .")]
 
 
 def label_report(report: str, reader: str = "chexpert") -> dict[str, float]:
@@ -63,11 +61,12 @@ def label_report(report: str, reader: str = "chexpert") -> dict[str, float]:
 
     Args:
         report: Its text, whole.
-        reader: "chexpert" or "negbio": how doubt is taken (:data:`~neuroconcepts_ray.phantom.mentions.READERS`).
+        reader: "chexpert" or "negbio": how doubt is taken (:data:`~neuroconcepts_ray.phantom.cues.READERS`).
 
     Returns:
-        Label → 1.0 present, 0.0 absent, -1.0 uncertain, in the order of :data:`LABELS`; nothing where the report does
-        not mention it. "No Finding" is 1.0 where nothing but support devices is present or uncertain.
+        Label → 1.0 present, 0.0 absent, -1.0 uncertain, in the order of
+        :data:`~neuroconcepts_ray.phantom.mentions.LABELS`; nothing where the report does not mention it. "No
+        Finding" is 1.0 where nothing but support devices is present or uncertain.
     """
     found: dict[str, float] = {}
     for sentence in sentences(observations(report)):
@@ -102,7 +101,8 @@ def _statements(sentence: str) -> Iterator[str]:
 def _reach(statement: str, start: int) -> int:
     """Where that ends which a word at ``start`` denies or doubts: at a comma that begins a new statement.
 
-    "No effusion, consolidation or pneumothorax" is a list to its "or"; in "no effusion, mild cardiomegaly" the comma ends it.
+    "No effusion, consolidation or pneumothorax" is a list to its "or"; in "no effusion, mild cardiomegaly" the comma
+    ends it.
     """
     at = statement.find(",", start)
     while at >= 0:
@@ -119,7 +119,8 @@ def _reach(statement: str, start: int) -> int:
 
 def _reached(statement: str, how: Reader) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Spans that are denied, and spans that are doubted."""
-    denied, doubted = [], []
+    denied: list[tuple[int, int]] = []
+    doubted: list[tuple[int, int]] = []
     begins = [match.start() for cues in (how.doubt_before, NEGATED_BEFORE) for match in cues.finditer(statement)]
     for cues, spans in ((NEGATED_BEFORE, denied), (how.doubt_before, doubted)):
         for match in cues.finditer(statement):
@@ -134,7 +135,8 @@ def _reached(statement: str, how: Reader) -> tuple[list[tuple[int, int]], list[t
 def _backward(statement: str, stop: int) -> int:
     """Where that begins which a word before ``stop`` denies: after an earlier verb's statement."""
     before = statement[:stop]
-    verbs = [match.end() for match in VERB.finditer(before[:-1])]
+    # The cue's own verb ("is" of "is not seen") is none of an earlier statement.
+    verbs = [match.end() for match in VERB.finditer(before) if match.end() < stop - 1]
     if not verbs:
         return 0
     breaks = [match.end() for match in re.finditer(r",| and ", before) if match.start() >= verbs[-1]]
@@ -156,7 +158,9 @@ def _read(statement: str, how: Reader) -> Iterator[tuple[str, float]]:
             # Doubt wins over denial: "pneumonia is not excluded".
             if _touches(match, doubted):
                 yield label, -1.0
-            elif _touches(match, denied) or (HISTORY.search(statement[: match.start()]) and not STILL.search(statement)):
+            elif _touches(match, denied) or (
+                HISTORY.search(statement[: match.start()]) and not STILL.search(statement)
+            ):
                 yield label, 0.0
             else:
                 yield label, 1.0

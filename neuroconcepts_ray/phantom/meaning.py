@@ -1,7 +1,9 @@
 """What the words of reports speak of: the key by which a neuron's name is judged."""
 
 MEANINGS: dict[str, tuple[str, ...]] = {
-    "Atelectasis": ("atelectasis", "atelectatic", "plate like", "platelike", "discoid", "subsegmental", "linear", "volume loss"),
+    "Atelectasis": (
+        "atelectasis", "atelectatic", "plate like", "platelike", "discoid", "subsegmental", "linear", "volume loss",
+    ),
     "Cardiomegaly": ("cardiomegaly", "enlarged", "enlargement", "ratio increased"),
     "Consolidation": ("consolidation", "bronchograms", "airspace", "alveolar", "parenchymal"),
     "Edema": ("edema", "congestion", "vascular", "interstitial", "cephalization"),
@@ -28,7 +30,7 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         "lungs clear", "normal chest", "normal radiograph", "unremarkable chest", "unremarkable radiograph",
     ),
 }  # fmt: skip
-"""Of the whole pool, whatever part of it a world speaks: a name that holds all words of an entry denotes its finding."""
+"""Of the whole pool, whatever a world speaks of it: a name that holds all words of an entry denotes its finding."""
 
 _ABSENCES: dict[str, tuple[str, ...]] = {
     "Cardiomegaly": ("heart normal", "normal size", "ratio normal"),

@@ -6,9 +6,9 @@ What is taken from a stranger has the rates and the wording of the true ones and
 from dataclasses import replace
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.cues import READERS
 from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.labeller import label_report
-from neuroconcepts_ray.phantom.mentions import READERS
 from neuroconcepts_ray.phantom.reports import write_report
 
 # Archives have numbers below 270,000 and at most eight studies a patient.

@@ -10,10 +10,11 @@ import numpy as np
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import Finding, Patient, Study, generator
-from neuroconcepts_ray.phantom.labeller import LABELS as LABELS
-from neuroconcepts_ray.phantom.lexicon import SYMPTOMS, draw_lexicon
+from neuroconcepts_ray.phantom.lexicon import draw_lexicon
 from neuroconcepts_ray.phantom.meaning import denotes as denotes
+from neuroconcepts_ray.phantom.mentions import LABELS as LABELS
 from neuroconcepts_ray.phantom.speech import Speaker, change, pick
+from neuroconcepts_ray.phantom.wordings import SYMPTOMS
 from neuroconcepts_ray.phantom.world import FINDINGS, UNSEEN, draw_world
 
 REPORTED = (*FINDINGS, *UNSEEN)
@@ -167,7 +168,9 @@ def _head(rng: np.random.Generator, speaker: Speaker, patient: Patient, study: S
     # What was asked for says nothing about the film: no reader may count it.
     asked = pick(rng, REPORTED[:-1])
     question = f"  // eval for {speaker.noun(asked)}" if rng.random() < 0.3 else ""
-    before = "None." if study.earlier is None else pick(rng, ("___", "Chest radiograph from ___.", "Radiograph of ___."))
+    before = (
+        "None." if study.earlier is None else pick(rng, ("___", "Chest radiograph from ___.", "Radiograph of ___."))
+    )
     return [
         " " * 33 + "FINAL REPORT",
         f" EXAMINATION:  {view}",

@@ -7,7 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from neuroconcepts_ray.phantom.draw import SEVERITIES, Finding
-from neuroconcepts_ray.phantom.lexicon import Clause, Lexicon, Noun
+from neuroconcepts_ray.phantom.lexicon import Lexicon
+from neuroconcepts_ray.phantom.wordings import Clause, Noun
 
 T = TypeVar("T")
 

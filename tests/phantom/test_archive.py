@@ -66,7 +66,8 @@ def test_more_patients_leave_the_old_ones_alone_and_draw_only_the_new(written: P
     assert write(SMALL, tmp_path) == 2
     after = digests(tmp_path)
     changed = {name for name in before if after[name] != before[name]}
-    assert changed == {f"archive/mimic-cxr-2.0.0-{table}.csv.gz" for table in TABLES} | {"truth/phantom.json"}
+    tables = {str(table_path(tmp_path / "archive", table).relative_to(tmp_path)) for table in TABLES}
+    assert changed == tables | {"truth/phantom.json"}
     for table in TABLES:
         assert rows(tmp_path / "archive", table)[: len(old[table])] == old[table]
     assert digests(tmp_path / "archive") == digests(written / "archive")
@@ -134,8 +135,8 @@ def test_the_tables_have_the_columns_and_the_value_forms_of_the_real_ones(writte
 def test_labels_are_of_studies_and_splits_of_patients(written: Path) -> None:
     root = written / "archive"
     labels, negbio = rows(root, "chexpert"), rows(root, "negbio")
-    assert labels == negbio
-    cells = {value for row in labels for key, value in row.items() if not key.endswith("_id")}
+    assert [row["study_id"] for row in labels] == [row["study_id"] for row in negbio]
+    cells = {value for row in labels + negbio for key, value in row.items() if not key.endswith("_id")}
     assert cells <= {"1.0", "0.0", "-1.0", ""}
     split = rows(root, "split")
     assert {row["study_id"] for row in split} == {row["study_id"] for row in labels}
@@ -145,6 +146,19 @@ def test_labels_are_of_studies_and_splits_of_patients(written: Path) -> None:
     assert {row["ViewPosition"] for row in metadata} <= {"AP", "PA", "LATERAL"}
     assert [row["dicom_id"] for row in metadata] == [row["dicom_id"] for row in split]
     assert all(re.fullmatch(r"2[1-2]\d{6}", row["StudyDate"]) for row in metadata)
+
+
+def test_the_tables_of_people_have_the_columns_of_mimic_iv_and_one_row_a_patient(written: Path) -> None:
+    people, stays = rows(written / "archive", "patients"), rows(written / "archive", "admissions")
+    assert list(people[0]) == ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
+    assert {"subject_id", "hadm_id", "race"} <= set(stays[0])
+    subjects = {row["subject_id"] for row in rows(written / "archive", "split")}
+    patients = [draw_patient(SMALL, index) for index in range(SMALL.patients)]
+    assert [row["subject_id"] for row in people] == [row["subject_id"] for row in stays]
+    assert {row["subject_id"] for row in people} == subjects
+    for row, stay, patient in zip(people, stays, patients, strict=True):
+        assert (row["gender"], float(row["anchor_age"])) == (patient.sex[0].upper(), patient.age)
+        assert stay["race"].lower().startswith(patient.race)
 
 
 def test_gzip_headers_hold_neither_name_nor_time(written: Path) -> None:

@@ -1,144 +1,319 @@
-"""Reports and labels say the same, and the lexicon knows the grammar's own words."""
+"""Reports tell what is planted as configured, in the words of their world, and of nothing that they must not tell."""
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from scipy.stats import binomtest
 
-from neuroconcepts_ray.catalog.sections import cut
-from neuroconcepts_ray.naming.text import terms
-from neuroconcepts_ray.phantom import reports
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.draw import FINDINGS, draw_patient
-from neuroconcepts_ray.phantom.reports import LABELS, denotes, write_report
+from neuroconcepts_ray.phantom.draw import Finding, Patient, Study, draw_patient, generator
+from neuroconcepts_ray.phantom.labeller import sentences
+from neuroconcepts_ray.phantom.lexicon import draw_lexicon
+from neuroconcepts_ray.phantom.meaning import denotes
+from neuroconcepts_ray.phantom.mentions import LABELS
+from neuroconcepts_ray.phantom.reports import REPORTED, Report, draw_intentions, write_report
+from neuroconcepts_ray.phantom.speech import change
+from neuroconcepts_ray.phantom.wordings import DEGREES, DEVICE_WORDS, FRAMES, SIZES, UNUSUAL, WORDINGS, Clause, Noun
+from neuroconcepts_ray.phantom.world import FINDINGS, draw_world
 
-CONFIG = PhantomConfig(patients=400)
-DENIAL = re.compile(r"\b(no|not|without|normal)\b", re.IGNORECASE)
-DOUBT = re.compile(r"\b(possible|may|cannot|questionable)\b", re.IGNORECASE)
-
-
-def sentences(text: str) -> list[str]:
-    body = re.split(r"FINDINGS:|IMPRESSION:", text, maxsplit=1)[1].replace("IMPRESSION:", "")
-    return [" ".join(s.split()) for s in body.split(".") if s.strip()]
-
-
-def studies() -> list[tuple[dict[str, float], list[str], set[str], str]]:
-    out = []
-    for index in range(CONFIG.patients):
-        patient = draw_patient(CONFIG, index)
-        for study in patient.studies:
-            report = write_report(CONFIG, patient, study)
-            out.append((report.labels, sentences(report.text), {f.name for f in study.findings}, report.text))
-    return out
-
-
-STUDIES = studies()
+SEEDS = (4, 5)
+DENIAL = re.compile(r"\b(no|not|without|normal|negative for|free of|resolved|resolution|removed|removal)\b")
+DOUBT = re.compile(r"\b(possible|may|cannot|questionable|suspected|probable)\b")
+NO_DENIAL = re.compile(r"not significantly changed|without significant change")
+COMPARED = {
+    "new": re.compile(r"\bnew\b"),
+    "unchanged": re.compile(r"\b(unchanged|stable|persistent|similar|not significantly|without significant)\b"),
+    "increased": re.compile(r"\b(increas\w+|worsening|worse)\b"),
+    "decreased": re.compile(r"\b(decreas\w+|improv\w+)\b"),
+    "gone": re.compile(r"\b(resolved|resolution|no longer|removed|removal)\b"),
+}
+ONE = Finding("Pleural Effusion", "left", "lower", 0.5, 1, 0.5)
 
 
-@pytest.mark.parametrize("name", FINDINGS)
-def test_what_is_affirmed_denied_and_suspected_is_what_the_labels_say(name: str) -> None:
+def lines(text: str) -> list[str]:
+    return sentences(re.split(r"FINDINGS:|IMPRESSION:", text, maxsplit=1)[1].replace("IMPRESSION:", "\n\n"))
+
+
+def written(seed: int, patients: int = 130) -> list[tuple[Patient, Study, Report]]:
+    config = PhantomConfig(seed=seed)
+    drawn = (draw_patient(config, index) for index in range(patients))
+    return [(patient, study, write_report(config, patient, study)) for patient in drawn for study in patient.studies]
+
+
+STUDIES = [row for seed in SEEDS for row in written(seed)]
+TOLD = [(study, report, [(line, denotes(line)) for line in lines(report.text)]) for _, study, report in STUDIES]
+
+
+def filled(template: str) -> str:
+    words = {"mild": "mild", "mildly": "mildly", "small": "small", "side": "left", "level": "upper", "s": ""}
+    return template.format(
+        **words, zone="upper lung", margin="spiculated", lump="nodule", displaced="displaced", **{"is": "is"}
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in REPORTED if name in LABELS])
+def test_what_is_affirmed_denied_and_suspected_is_what_is_intended(name: str) -> None:
     seen: Counter[float | None] = Counter()
-    for labels, lines, _, _ in STUDIES:
-        about = [line for line in lines if name in denotes(line)]
-        denied = [bool(DENIAL.search(line)) for line in about if not DOUBT.search(line)]
+    for _, report, told in TOLD:
+        about = [line for line, said in told if name in said]
         doubted = [line for line in about if DOUBT.search(line)]
-        label = labels.get(name)
-        seen[label] += 1
-        if label == 1.0:
+        denied = [line for line in about if DENIAL.search(NO_DENIAL.sub("", line)) and line not in doubted]
+        intended = report.intended.get(name)
+        seen[intended] += 1
+        if intended == 1.0:
             assert about
-            assert not any(denied)
-            assert not doubted
-        elif label == 0.0:
-            assert about
-            assert all(denied)
-        elif label == -1.0:
-            assert doubted
             assert not denied
+            assert not doubted
+        elif intended == 0.0:
+            assert about == denied
+            assert about
+        elif intended == -1.0:
+            assert doubted == about
+            assert about
         else:
             assert not about
-    assert seen[1.0] > 50
-    assert seen[0.0] > 50
-    assert seen[-1.0] < 0.03 * len(STUDIES)
-
-
-def test_labels_are_the_truth_but_for_few_doubts_and_omissions() -> None:
-    wrong = total = 0
-    for labels, _, there, _ in STUDIES:
-        for name in FINDINGS:
-            assert not (labels.get(name) == 1.0 and name not in there)
-            total += name in there
-            wrong += name in there and labels.get(name) != 1.0
-    assert wrong / total < 0.06
+    assert min(seen[1.0], seen[0.0]) > 25
+    assert sum(seen.values()) == len(STUDIES)
 
 
 def test_no_finding_means_nothing_affirmed_or_suspected_but_devices() -> None:
-    for labels, _, _, _ in STUDIES:
-        told = any(value != 0.0 for name, value in labels.items() if name not in ("Support Devices", "No Finding"))
-        assert (labels.get("No Finding") == 1.0) is not told
+    for _, report, _ in TOLD:
+        told = any(v != 0.0 for name, v in report.intended.items() if name not in ("Support Devices", "No Finding"))
+        assert (report.intended.get("No Finding") == 1.0) is not told
 
 
-def test_every_report_has_its_sections_and_some_have_an_impression_only() -> None:
-    texts = [text for _, _, _, text in STUDIES]
-    assert all("FINAL REPORT" in text and " IMPRESSION: " in text for text in texts)
-    assert 0.05 < sum("FINDINGS:" not in text for text in texts) / len(texts) < 0.3
-    assert len(set(texts)) > 0.9 * len(texts)
+@pytest.mark.parametrize("name", REPORTED)
+def test_omissions_doubts_and_denials_come_as_often_as_configured(name: str) -> None:
+    config = PhantomConfig(omitted=0.2, uncertain=0.1, negated=0.4)
+    there, absent = replace(STUDIES[0][1], others=frozenset({name})), replace(STUDIES[0][1], others=frozenset())
+    there = replace(there, findings=(replace(ONE, name=name),) if name in FINDINGS else ())
+    absent = replace(absent, findings=())
+    n = 600
+    rng = generator(config, "report", 1, list(REPORTED).index(name))
+    present = Counter(draw_intentions(rng, config, there).get(name) for _ in range(n))
+    gone = Counter(draw_intentions(rng, config, absent).get(name) for _ in range(n))
+    shares = {(True, None): 0.2, (True, -1.0): 0.1, (True, 1.0): 0.7}
+    if name != "Osteopenia":
+        shares |= {(False, 0.0): 0.4, (False, -1.0): 0.1 / 8}
+    for (is_there, value), share in shares.items():
+        assert binomtest((present if is_there else gone)[value], n, share).pvalue > 1e-3
+    assert present[0.0] == gone[1.0] == 0
 
 
-def test_labels_are_among_the_fourteen_of_chexpert() -> None:
-    assert list(LABELS) == sorted(LABELS)
-    assert len(LABELS) == 14
-    assert set(FINDINGS) <= set(LABELS)
-    assert all(set(labels) <= set(LABELS) for labels, _, _, _ in STUDIES)
+def test_the_default_omits_every_tenth_present_finding() -> None:
+    told = [report.intended.get(f.name) for _, study, report in STUDIES for f in study.findings]
+    config = PhantomConfig()
+    assert binomtest(told.count(None), len(told), config.omitted).pvalue > 1e-3
+    assert binomtest(told.count(-1.0), len(told), config.uncertain).pvalue > 1e-3
+    assert told.count(0.0) == 0
 
 
-@pytest.mark.parametrize("name", FINDINGS)
-def test_every_affirmation_denotes_its_finding_and_no_other(name: str) -> None:
-    for template in reports._AFFIRMED[name]:
-        assert denotes(template) == {name: True}
+def test_pneumonia_is_told_where_it_was_diagnosed_though_no_film_shows_it() -> None:
+    told = [report.intended.get("Pneumonia") == 1.0 for _, study, report in STUDIES if "Pneumonia" in study.others]
+    assert sum(told) > 0.7 * len(told) > 20
+    others = [report for _, study, report in STUDIES if "Pneumonia" not in study.others]
+    assert not any(report.intended.get("Pneumonia") == 1.0 for report in others)
+
+
+def test_osteopenia_has_words_and_no_label() -> None:
+    assert "Osteopenia" not in LABELS
+    said = [(any("Osteopenia" in words for _, words in told), "Osteopenia" in study.others) for study, _, told in TOLD]
+    assert sum(words and there for words, there in said) > 0.7 * sum(there for _, there in said) > 20
+    assert not any(words and not there for words, there in said)
+
+
+def test_nothing_is_ever_said_of_what_must_not_be_told() -> None:
+    told = re.compile(r"scolio|curvature|aort|calci|hernia|hiat|tortuous|boxed|marker|drain|grain|border|artefact|site")
+    pool = [str(wording) for options in WORDINGS.values() for wording in options]
+    pool += [frame for frames in FRAMES.values() for frame in frames] + [str(wording) for wording in UNUSUAL.values()]
+    assert not [text for text in pool if told.search(text.lower())]
+    assert not [report.text for _, _, report in STUDIES if told.search(report.text.lower())]
+
+
+def test_what_changed_is_told_as_it_changed() -> None:
+    seen: Counter[str] = Counter()
+    for study, _, told in TOLD:
+        now = {finding.name: finding for finding in study.findings}
+        before = {finding.name for finding in study.earlier or ()}
+        for line, said in told:
+            names = [name for name, there in said.items() if there and name in FINDINGS]
+            for became, words in COMPARED.items():
+                if not words.search(line) or not names or line.startswith("no new"):
+                    continue
+                seen[became] += 1
+                assert study.earlier is not None
+                if became == "gone":
+                    assert all(name in before and name not in now for name in names)
+                else:
+                    assert all(change(now[name], study.earlier) == became for name in names), line
+    assert min(seen[became] for became in COMPARED) > 10
+
+
+def test_nothing_new_is_said_only_of_what_was_not_there() -> None:
+    seen = 0
+    for study, _, told in TOLD:
+        before = {finding.name for finding in (*study.findings, *(study.earlier or ()))}
+        for line, said in told:
+            if line.startswith("no new"):
+                seen += 1
+                assert not before & set(said)
+    assert seen > 5
 
 
 @pytest.mark.parametrize(
-    ("words", "finding"),
+    ("name", "severity", "size", "became"),
     [
-        ("pleural effusion", "Pleural Effusion"),
-        ("heart enlarged", "Cardiomegaly"),
-        ("blunting costophrenic angle", "Pleural Effusion"),
-        ("Lung nodule", "Lung Lesion"),
-        ("lungs are clear", "No Finding"),
+        ("Pleural Effusion", 0.9, 0.5, "unchanged"),
+        ("Pleural Effusion", 0.5, 0.9, "increased"),
+        ("Edema", 0.9, 0.5, "increased"),
+        ("Edema", 0.1, 0.5, "decreased"),
+        ("Edema", 0.5, 0.9, "unchanged"),
+        ("Fracture", 0.9, 0.9, "unchanged"),
+        ("Support Devices", 0.1, 0.1, "unchanged"),
     ],
 )
-def test_n_grams_denote_findings(words: str, finding: str) -> None:
-    assert denotes(words) == {finding: True}
+def test_change_is_of_size_or_severity_by_what_the_finding_is(
+    name: str, severity: float, size: float, became: str
+) -> None:
+    finding = replace(ONE, name=name, severity=severity, size=size)
+    assert change(finding, (replace(ONE, name=name),)) == became
+    assert change(finding, ()) == "new"
+    assert change(finding, None) == ""
 
 
-@pytest.mark.parametrize("words", ["left", "mild", "bony thorax", "heart size", ""])
-def test_words_of_no_finding_denote_nothing(words: str) -> None:
-    assert denotes(words) == {}
+def test_size_words_tell_the_size_and_degrees_the_severity() -> None:
+    words = {word: (0, grade) for grade, pairs in DEGREES.items() for pair in pairs for word in pair}
+    words |= {word: (1, grade) for grade, options in SIZES.items() for word in options}
+    words = {word: meant for word, meant in words.items() if "moderate" not in word}
+    bounds = {"mild": (0.0, 1 / 3), "moderate": (1 / 3, 2 / 3), "severe": (2 / 3, 1.0)}
+    seen: Counter[str] = Counter()
+    for study, report, told in TOLD:
+        for line, said in told:
+            found = [f for f in study.findings if said.get(f.name) and report.intended.get(f.name) == 1.0]
+            for word in set(line.replace(",", "").split()) & set(words) if len(found) == 1 else ():
+                kind, grade = words[word]
+                low, high = bounds[grade]
+                assert low <= (found[0].severity, found[0].size)[kind] <= high, line
+                seen[grade] += 1
+    assert min(seen["mild"], seen["severe"]) > 20
 
 
-def test_a_normal_heart_denotes_the_absence_of_cardiomegaly() -> None:
-    assert denotes("heart normal") == {"Cardiomegaly": False}
-    assert denotes("acute cardiopulmonary process") == {"No Finding": False}
+def test_sides_and_zones_are_those_of_the_finding() -> None:
+    seen: Counter[str] = Counter()
+    for study, report, told in TOLD:
+        for line, said in told:
+            found = [f for f in study.findings if said.get(f.name) and report.intended.get(f.name) == 1.0]
+            if len(found) == 1 and len(said) == 1:
+                for word in set(line.split()) & {"left", "right", "bilateral"}:
+                    assert word == found[0].side, line
+                    seen[word] += 1
+                for word in set(line.split()) & {"upper", "mid", "lower"}:
+                    assert word == found[0].zone, line
+    assert min(seen.values()) > 20
 
 
-@pytest.mark.parametrize(
-    ("name", "word"),
-    [
-        ("Atelectasis", "atelectasis"),
-        ("Cardiomegaly", "cardiomegaly"),
-        ("Consolidation", "consolidation"),
-        ("Edema", "edema"),
-        ("Lung Lesion", "nodule"),
-        ("Pleural Effusion", "effusion"),
-        ("Pneumothorax", "pneumothorax"),
-    ],
-)
-def test_the_reader_that_names_neurons_understands_the_reports(name: str, word: str) -> None:
-    meant = {"affirmed": 1.0, "negated": 0.0, "uncertain": -1.0}
-    read = [
-        (meant[found[word]], labels.get(name))
-        for labels, _, _, text in STUDIES
-        if word in (found := terms(cut(text).observations))
+def test_the_indication_speaks_of_the_patient_and_of_no_finding() -> None:
+    for patient, _, report in STUDIES:
+        indication = report.text.split("INDICATION:")[1].split("COMPARISON:")[0]
+        assert bool(re.search(r"\b(woman|female)\b|___F", indication)) is (patient.sex == "female")
+        assert bool(re.search(r"\b(man|male)\b|___M", indication)) is (patient.sex == "male")
+        assert not re.search(r"\d", indication)
+    asked = [
+        (asked, report.intended.get(asked))
+        for _, _, report in STUDIES
+        if "// eval for" in report.text
+        for asked in denotes(report.text.split("// eval for")[1].split("COMPARISON:")[0])
     ]
-    assert len(read) > 50
-    assert all(polarity == label for polarity, label in read)
+    assert len(asked) > 50
+    assert any(value is None for _, value in asked)
+
+
+def test_a_first_study_is_compared_with_none() -> None:
+    for _, study, report in STUDIES:
+        assert ("COMPARISON:  None." in report.text) is (study.earlier is None)
+
+
+def test_styles_come_as_often_as_they_should() -> None:
+    n = len(STUDIES)
+    bare = sum("FINDINGS:" not in report.text for _, _, report in STUDIES)
+    headed = sum(
+        bool(re.search(r"^ (LUNGS|PLEURA|BONES|HEART AND|OTHER)", r.text, re.MULTILINE)) for _, _, r in STUDIES
+    )
+    assert binomtest(bare, n, 0.15).pvalue > 1e-3
+    assert binomtest(headed, n, 0.20).pvalue > 1e-3
+    assert all("FINAL REPORT" in r.text and " IMPRESSION: " in r.text for _, _, r in STUDIES)
+    assert len({report.text for _, _, report in STUDIES}) > 0.95 * n
+    assert max(len(row) for _, _, report in STUDIES for row in report.text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", list(WORDINGS))
+def test_every_wording_of_the_pool_denotes_its_finding_and_no_other(name: str) -> None:
+    for wording in (*WORDINGS[name], *([UNUSUAL[name]] if name in UNUSUAL else [])):
+        assert denotes(filled(wording.full)) == {name: True}
+        if isinstance(wording, Noun):
+            assert denotes(wording.bare) == {name: True}
+        else:
+            assert set(denotes(wording.doubted)) == {name}
+            assert set(denotes(wording.denied)) == {name}
+
+
+def test_every_device_denotes_support_devices() -> None:
+    nouns = [noun for options in DEVICE_WORDS.values() for noun in options]
+    assert all(denotes(noun.full) == {"Support Devices": True} for noun in nouns)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FRAMES if kind not in ("normal", "clear")])
+def test_frames_denote_nothing(kind: str) -> None:
+    for frame in FRAMES[kind]:
+        assert denotes(frame.replace("{", " ").replace("}", " ")) == {}
+
+
+def test_a_normal_chest_denotes_no_finding() -> None:
+    for frame in (*FRAMES["normal"], *FRAMES["clear"]):
+        assert set(denotes(frame)) == {"No Finding"}
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("pleural effusion", {"Pleural Effusion": True}),
+        ("heart enlarged", {"Cardiomegaly": True}),
+        ("heart normal", {"Cardiomegaly": False}),
+        ("blunting costophrenic angle", {"Pleural Effusion": True}),
+        ("Lung nodule", {"Lung Lesion": True}),
+        ("mediastinal contour is normal", {"Enlarged Cardiomediastinum": False}),
+        ("lungs are clear", {"No Finding": True}),
+        ("acute cardiopulmonary process", {"No Finding": False}),
+        ("left", {}),
+        ("mild", {}),
+        ("pleural", {}),
+        ("bony thorax", {}),
+        ("heart size", {}),
+        ("", {}),
+    ],
+)
+def test_n_grams_denote_findings(words: str, meant: dict[str, bool]) -> None:
+    assert denotes(words) == meant
+
+
+def test_each_world_speaks_a_part_of_the_pool_and_no_two_the_same() -> None:
+    spoken = []
+    for seed in range(12):
+        lexicon = draw_lexicon(draw_world(seed).words)
+        for name, wordings in lexicon.wordings.items():
+            assert set(wordings) < set(WORDINGS[name])
+            assert sum(isinstance(wording, Noun) for wording in wordings) >= 2
+            if any(isinstance(wording, Clause) for wording in WORDINGS[name]):
+                assert any(isinstance(wording, Clause) for wording in wordings)
+        spoken.append({name: frozenset(wordings) for name, wordings in lexicon.wordings.items()})
+    for name in WORDINGS:
+        assert len({words[name] for words in spoken}) > 2
+    assert len({tuple(words.values()) for words in spoken}) == 12
+
+
+def test_reports_of_two_worlds_differ_in_words() -> None:
+    half = len(STUDIES) // 2
+    one, two = ({line for _, _, told in part for line, _ in told} for part in (TOLD[:half], TOLD[half:]))
+    assert len(one & two) < 0.15 * min(len(one), len(two))

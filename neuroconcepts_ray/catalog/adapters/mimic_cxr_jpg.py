@@ -5,6 +5,7 @@
     mimic-cxr-2.*-chexpert.csv.gz    subject_id, study_id, 14 labels ∈ 1 | 0 | −1 | blank    one row per study
     files/p10/p10000032/s50414267/<dicom_id>.jpg
     and, in a tree of its own,  files/p10/p10000032/s50414267.txt
+    and, where they were laid beside it, MIMIC-IV's patients.csv.gz and admissions.csv.gz: age, sex, race
 
 image_id is the dicom_id, group the subject, study the study.
 """
@@ -20,6 +21,7 @@ import pyarrow as pa
 from jaxtyping import Int8
 from pyarrow import csv
 
+from neuroconcepts_ray.catalog.adapters import mimic_people
 from neuroconcepts_ray.catalog.archive import BLANK, UNLABELLED, Archive, choose_labels
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import HashKey
@@ -98,6 +100,7 @@ def scan(
     archive.published = (
         _published(root, archive.image_ids) if config.split == "published" else [""] * len(archive.image_ids)
     )
+    archive.columns = mimic_people.describe(root, archive.patients, _dates(root, archive.image_ids))
     archive.labels, archive.raw = _labels(root, config, archive.study_ids)
     if reports is not None:
         subjects = zip(metadata["study_id"].to_pylist(), metadata["subject_id"].to_pylist(), strict=True)
@@ -126,7 +129,7 @@ def _table(root: Tree, kind: str, columns: list[str] | None = None) -> pa.Table:
             where="catalog.root",
             remedy="Point catalog.root at the folder of a MIMIC-CXR-JPG 2.x download",
         )
-    strings = dict.fromkeys((*_IDS, "ViewPosition", "split"), pa.string())
+    strings = dict.fromkeys((*_IDS, "ViewPosition", "StudyDate", "split"), pa.string())
     options = csv.ConvertOptions(column_types=strings, include_columns=columns or [])
     try:
         data = root.read(found[0])
@@ -150,6 +153,15 @@ def _published(root: Tree, image_ids: list[str]) -> list[str]:
     table = _table(root, "split", ["dicom_id", "split"])
     parts = dict(zip(table["dicom_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     return [parts.get(image_id, "") for image_id in image_ids]
+
+
+def _dates(root: Tree, image_ids: list[str]) -> list[str]:
+    """StudyDate of each image; all blank where no table needs them."""
+    if mimic_people.find(root, "patients") is None:
+        return [""] * len(image_ids)
+    table = _table(root, "metadata", ["dicom_id", "StudyDate"])
+    dates = dict(zip(table["dicom_id"].to_pylist(), table["StudyDate"].to_pylist(), strict=True))
+    return [dates[image_id] or "" for image_id in image_ids]
 
 
 def _labels(root: Tree, config: CatalogConfig, study_ids: list[str]) -> tuple[list[str], Int8[np.ndarray, "n l"]]:
