@@ -42,7 +42,8 @@ def phantom(folder: Path, overrides: list[str]) -> None:
     """Write a phantom archive, its reports and its truth."""
     config = validate(PhantomConfig, parse_set(overrides))
     drawn = _write(folder, config)
-    say(f"{drawn} patients drawn, {config.patients - drawn} were there already: {folder}/archive, reports, truth")
+    there = "archive, reports, truth" + (", twins" if config.twins else "")
+    say(f"{drawn} patients drawn, {config.patients - drawn} were there already: {folder}/{there}")
 
 
 def pipeline_file(folder: Path, seed: int) -> Path:

@@ -33,7 +33,7 @@ def _body(patient: Patient, study: Study, view: str, breath: float) -> Body:
     bend = None
     if "Scoliosis" in study.others:
         rng = _lasting(patient, "Scoliosis")
-        bend = (float(rng.choice([-1.0, 1.0]) * rng.uniform(0.10, 0.17)), rng.uniform(0, 2 * np.pi))
+        bend = (float(rng.choice([-1.0, 1.0]) * rng.uniform(0.12, 0.20)), rng.uniform(0, 2 * np.pi))
     return Body(patient.anatomy, ratio, dense, breath, bend)
 
 

@@ -43,12 +43,12 @@ def consolidation(scene: Scene, finding: Finding, rng: np.random.Generator) -> M
     """A fluffy patch with ragged rim and dark air bronchograms."""
     (lung,), look = _lungs(scene, finding), scene.look
     centre = lung.at(rng.uniform(0.3, 0.75), rng.uniform(*_ZONE[finding.zone]))
-    rim = _blob(scene, centre, 0.19 + 0.10 * finding.size, rng.uniform(0.8, 1.4), rng.uniform(0, np.pi))
+    rim = _blob(scene, centre, 0.21 + 0.10 * finding.size, rng.uniform(0.8, 1.4), rng.uniform(0, np.pi))
     rim += np.float32(look.patch_ragged) * lattice(rng, scene.u.shape, look.patch_rim)
     patch = ramp(1 - rim, 0.5) * lung.mask
     bronchi = ridges(lattice(rng, scene.u.shape, look.bronchi), 0.45)
     clouds = lattice(rng, scene.u.shape, look.patch_clouds)
-    dense = 0.19 + 0.06 * finding.severity
+    dense = 0.23 + 0.07 * finding.severity
     scene.tissue += patch * (dense + 0.06 * clouds - np.float32(look.bronchi_dark) * bronchi)
     return _solid(patch)
 
@@ -93,19 +93,19 @@ def lung_lesion(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mas
     own = np.random.default_rng([finding.key, 1])
     for _ in range(1 + int(rng.integers(int(look.nodules)))):
         centre = lung.at(rng.uniform(0.25, 0.8), rng.uniform(low, high))
-        radius = (0.070 + 0.04 * finding.size) * rng.uniform(0.85, 1.15)
+        radius = (0.078 + 0.045 * finding.size) * rng.uniform(0.85, 1.15)
         rim = _blob(scene, centre, radius, rng.uniform(0.9, look.nodule_stretch), rng.uniform(0, np.pi))
         mask = np.maximum(mask, ramp(1 - rim, 0.35))
         count = int(look.spicules)
         turns = own.uniform(0, 2 * np.pi) + 2 * np.pi * (np.arange(count) + own.uniform(-0.25, 0.25, count)) / count
         for turn, far in zip(turns.tolist(), own.uniform(0.7, 1.2, count).tolist(), strict=True):
-            reach = radius + 0.075 * look.spicule_reach * far
+            reach = radius + 0.095 * look.spicule_reach * far
             way = np.array([np.cos(turn), np.sin(turn)])
             strokes.append([tuple((way * step + centre).tolist()) for step in (0.7 * radius, reach)])
     inside = np.clip(lung.mask + 0.3, 0, 1)
-    dense = np.float32(0.27 + 0.06 * finding.severity)
+    dense = np.float32(0.33 + 0.08 * finding.severity)
     if finding.margin == "spiculated":
-        strands = scene.lines(strokes, max(0.020, 1.1 * scene.pixel))
+        strands = scene.lines(strokes, max(0.024, 1.1 * scene.pixel))
         scene.masks[SPICULATED] = _solid(strands)
         mask = np.maximum(mask, np.float32(0.85) * strands)
     scene.tissue += mask * dense * inside
@@ -148,22 +148,24 @@ def pneumothorax(scene: Scene, finding: Finding, rng: np.random.Generator) -> Ma
 
 
 def pleural_other(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mask:
-    """Plaques: the pleura is thick along a stretch of the wall, and lumpy."""
+    """Plaques: the pleura is thick along a stretch of the wall, lumpy, and chalky."""
     (lung,), look = _lungs(scene, finding), scene.look
-    middle, reach = rng.uniform(*_ZONE[finding.zone]), 0.15 + 0.10 * finding.size
-    thick = np.float32(0.075 + 0.045 * finding.size)
+    middle, reach = rng.uniform(*_ZONE[finding.zone]), 0.20 + 0.12 * finding.size
+    thick = np.float32(0.095 + 0.05 * finding.size)
     lumps = 1 + np.float32(look.plaque_ragged) * lattice(rng, scene.u.shape, look.plaque_lump)
     depth = (lung.p - 1) * np.float32(lung.wall - lung.inner)
     stretch = np.sqrt(bump(lung.q - np.float32(middle), reach))
     plaque = ramp(depth + thick * stretch * lumps, 0.03) * lung.mask * np.minimum(1, 4 * stretch)
-    scene.tissue += plaque * np.float32(0.24 + 0.10 * finding.severity)
+    # Chalk in it: brighter than the wall, in crumbs.
+    crumbs = ridges(lattice(rng, scene.u.shape, look.plaque_chalk), 0.6)
+    scene.tissue += plaque * (np.float32(0.24 + 0.10 * finding.severity) + np.float32(0.22) * crumbs)
     return _solid(plaque)
 
 
 def enlarged_cardiomediastinum(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mask:
     """The upper mediastinum is wide: it bulges into one lung or both, above the heart."""
     look = scene.look
-    middle, wide = rng.uniform(-0.48, -0.30), 0.08 + 0.06 * finding.size
+    middle, wide = rng.uniform(-0.48, -0.30), 0.10 + 0.07 * finding.size
     # On one side it is always plain.
     left, right = rng.permutation([rng.uniform(0.8, 1.15), rng.uniform(0.3, 1.0)])
     phase = np.float32(rng.uniform(0, 2 * np.pi))

@@ -52,6 +52,7 @@ class Look:
     air_line: float = _between(0.022, 0.028)
     plaque_lump: float = _between(0.08, 0.13)
     plaque_ragged: float = _between(0.25, 0.45)
+    plaque_chalk: float = _between(0.05, 0.07)
     bulge_tall: float = _between(0.36, 0.48)
     bulge_wave: float = _between(0.006, 0.018)
     # Devices.
@@ -60,7 +61,7 @@ class Look:
     case_tall: float = _between(0.75, 1.1)
     # What no report tells.
     spine_bends: float = _between(0.8, 1.6)
-    calcium_width: float = _between(0.028, 0.036)
+    calcium_width: float = _between(0.036, 0.046)
     calcium_arc: float = _between(1.6, 2.6)
     hernia_stretch: float = _between(0.8, 1.25)
     # Artefacts.

@@ -21,14 +21,14 @@ def aortic_calcification(scene: Scene, rng: np.random.Generator) -> Mask:
     angle = np.linspace(middle - half, middle + half, 16)
     arc = [(centre[0] + radius * float(np.cos(t)), centre[1] + radius * float(np.sin(t))) for t in angle]
     drawn = scene.lines([arc], scene.look.calcium_width)
-    scene.marks += drawn * np.float32(rng.uniform(0.24, 0.32))
+    scene.marks += drawn * np.float32(rng.uniform(0.30, 0.40))
     mask: Mask = drawn > 0.15
     return mask
 
 
 def hiatal_hernia(scene: Scene, rng: np.random.Generator) -> Mask:
     """A round shadow behind the heart: a wall, air above a straight level, fluid below it."""
-    radius, stretch = rng.uniform(0.14, 0.19), scene.look.hernia_stretch
+    radius, stretch = rng.uniform(0.16, 0.21), scene.look.hernia_stretch
     low = scene.lungs["left"].base - rng.uniform(0.06, 0.16)
     at = rng.uniform(0.12, 0.22) if scene.view == "LATERAL" else rng.uniform(-0.06, 0.16)
     level = low + radius * rng.uniform(-0.35, 0.15)
@@ -36,7 +36,7 @@ def hiatal_hernia(scene: Scene, rng: np.random.Generator) -> Mask:
     rim = length(du * np.float32(1 / (radius * stretch)), dv * np.float32(1 / radius))
     inside = ramp(1 - rim, 0.15)
     fluid = ramp(scene.v - np.float32(level), 0.02)
-    scene.tissue += inside * (np.float32(0.20) * fluid - np.float32(0.12)) + np.float32(0.14) * bump(rim - 0.95, 0.2)
+    scene.tissue += inside * (np.float32(0.26) * fluid - np.float32(0.16)) + np.float32(0.18) * bump(rim - 0.95, 0.2)
     mask: Mask = rim < 1.1
     return mask
 

@@ -16,7 +16,7 @@ from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.stats import auroc
 
-CONFIG = PhantomConfig(patients=170, height=48, width=40, seed=21, lateral=0.2)
+CONFIG = PhantomConfig(patients=130, height=48, width=40, seed=21, lateral=0.2)
 
 
 @pytest.fixture(scope="module")
