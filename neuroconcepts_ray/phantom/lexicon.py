@@ -39,7 +39,7 @@ class Lexicon:
     """
 
     wordings: Mapping[str, tuple[Noun | Clause, ...]]
-    unusual: Mapping[str, Noun | Clause]
+    unusual: Mapping[str, Noun]
     devices: Mapping[str, tuple[Noun, ...]]
     degrees: Mapping[str, tuple[tuple[str, str], ...]]
     sizes: Mapping[str, tuple[str, ...]]

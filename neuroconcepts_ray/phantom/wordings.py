@@ -47,7 +47,7 @@ WORDINGS: dict[str, tuple[Noun | Clause, ...]] = {
         Noun("enlargement of the cardiac silhouette", "{mild} enlargement of the cardiac silhouette"),
         Noun("cardiac enlargement", "{mild} cardiac enlargement"),
         Clause("the heart is {mildly} enlarged", "the heart is normal in size", "the heart may be {mildly} enlarged"),
-        Clause("heart size is {mildly} enlarged", "heart size is normal", "heart size may be {mildly} enlarged"),
+        Clause("heart size is {mildly} enlarged", "the heart is not enlarged", "heart size may be {mildly} enlarged"),
         Clause(
             "the cardiac silhouette is {mildly} enlarged",
             "the cardiac silhouette is not enlarged",
@@ -142,13 +142,9 @@ WORDINGS: dict[str, tuple[Noun | Clause, ...]] = {
 }
 """Every way to speak of what is reported; each world speaks some."""
 
-UNUSUAL: dict[str, Noun | Clause] = {
+UNUSUAL: dict[str, Noun] = {
     "Atelectasis": Noun("volume loss", "{mild} {side} {zone} volume loss"),
-    "Cardiomegaly": Clause(
-        "the cardiothoracic ratio is {mildly} increased",
-        "the cardiothoracic ratio is normal",
-        "the cardiothoracic ratio may be increased",
-    ),
+    "Cardiomegaly": Noun("a globular heart", "a {mildly} globular heart"),
     "Edema": Noun("cephalization of the vessels", "{mild} cephalization of the vessels"),
     "Enlarged Cardiomediastinum": Noun("mediastinal fullness", "{mild} mediastinal fullness"),
     "Fracture": Noun("a cortical step-off", "a cortical step-off of a {side} {level} rib"),
@@ -182,7 +178,7 @@ DEGREES = {
     "severe": (("severe", "severely"), ("marked", "markedly")),
 }
 SIZES = {
-    "mild": ("small", "tiny", "trace"),
+    "mild": ("small", "tiny", "minute"),
     "moderate": ("moderate", "moderate-sized", "medium-sized"),
     "severe": ("large", "sizeable"),
 }
