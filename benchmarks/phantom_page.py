@@ -29,6 +29,7 @@ LEGEND = (
     "Right: the same film with it,",
     "a line around its mask.",
     "Nothing else differs.",
+    "Grain changes every pixel.",
 )
 """In the empty cell after the last factor."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from neuroconcepts_ray import cli, pipeline
+from neuroconcepts_ray.classifier.card import WEIGHTS
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
@@ -24,9 +25,15 @@ from neuroconcepts_ray.phantom.scoring.factors import INVISIBLE, NO_FINDING, VIS
 from neuroconcepts_ray.phantom.twins import write_twins
 from neuroconcepts_ray.pipeline import Pipeline
 
-PATIENTS = 1800
-SHARES = {"validate_share": 0.3, "test_share": 0.3}
-"""More held-out patients than an archive in use would have: a side or a margin is asked among few films."""
+PATIENTS = 2400
+SHARES = {"validate_share": 0.25, "test_share": 0.25}
+"""More patients than the demo has, and more of them held out: a side or a margin is asked among few films."""
+
+EPOCHS = 15
+"""More than the demo's: here the network is to see all that is visible, there it is to be ready soon."""
+
+NETWORK = "network.safetensors"
+"""A borrowed network, in the folder of the part that takes it."""
 
 ABROAD = 120_000
 """Number of the first patient out of distribution: nobody who is in the archive."""
@@ -40,23 +47,25 @@ class Part:
         name: Its folder.
         config: What differs from the phantom's defaults, with the number of patients in the main archive as 1.
         patients: Share of the main archive's patients.
-        until: The last verb that is run on it.
+        until: The verb that is run on it.
+        network: The part whose classifier is taken, so that only what differs is measured; else one is trained.
     """
 
     name: str
     config: dict[str, Any]
     patients: float = 1.0
     until: str = "run"
+    network: str = ""
 
 
 PARTS = (
     Part("main", {"twins": 25}),
     Part("abroad", {"shortcuts": -0.8, "first": ABROAD}, patients=1 / 6, until="catalog"),
     Part("random", {"labels": "random"}, patients=1 / 3),
-    Part("independent", {"reports": "independent"}),
+    Part("independent", {"reports": "independent"}, network="main"),
 )
 """main: the exam. abroad: other patients, whose artefacts follow the absence of findings. random: labels drawn at
-random. independent: reports of other studies."""
+random. independent: reports of other studies, films and network of main."""
 
 
 def phantom(part: Part, seed: int, patients: int) -> PhantomConfig:
@@ -73,7 +82,7 @@ def write(part: Part, work: Path, config: PhantomConfig) -> int:
     if config.twins:
         write_twins(config, folder / "twins", truth_root(part.name, work))
     (folder / "hash.key").write_bytes(b"the phantom's patients need no secrets")
-    (folder / "pipeline.yaml").write_text(pipeline_text(config.seed, part.name), encoding="utf-8")
+    (folder / "pipeline.yaml").write_text(pipeline_text(config.seed, part), encoding="utf-8")
     return drawn
 
 
@@ -82,13 +91,22 @@ def truth_root(name: str, work: Path) -> Path:
     return work / "truth" / name
 
 
-def pipeline_text(seed: int, name: str) -> str:
+def pipeline_text(seed: int, part: Part) -> str:
     """The demo's pipeline, with the labels that no film shows beside the others: they must be at chance."""
     demo = (Path(cli.__file__).parent / "demo.yaml").read_text(encoding="utf-8")
     plain = yaml.safe_load(demo.format(seed=seed))
     planted = {*VISIBLE, *INVISIBLE, NO_FINDING}
-    plain["catalog"] |= {"name": f"phantom-{name}", "labels": [label for label in LABELS if label in planted]}
+    plain["catalog"] |= {"name": f"phantom-{part.name}", "labels": [label for label in LABELS if label in planted]}
+    plain["classifier"] |= {"epochs": EPOCHS} | ({"weights": NETWORK} if part.network else {})
     return yaml.safe_dump(plain, sort_keys=False)
+
+
+def borrow(part: Part, work: Path) -> None:
+    """Copy the network that a part takes; its own lake has everything else."""
+    if part.network:
+        line = Pipeline(pipeline.load(work / part.network / "pipeline.yaml", []))
+        weights = line.artifacts("classifier")["classifier"].part(WEIGHTS)
+        (work / part.name / NETWORK).write_bytes(line.lake.read(weights))
 
 
 def finished(part: Part, work: Path) -> bool:

@@ -20,7 +20,7 @@ from neuroconcepts_ray.stats import MIN_EVALUABLE
 Done = Callable[[str, float], None]
 """Called with what was done, and what it costs on an idle machine."""
 
-COST = {"main": 240.0, "abroad": 25.0, "random": 110.0, "independent": 240.0, "score": 60.0}
+COST = {"main": 260.0, "abroad": 30.0, "random": 120.0, "independent": 120.0, "score": 60.0}
 """Seconds of each step on an idle machine of two cores: for the estimate of what is left, nothing else."""
 
 
@@ -34,6 +34,7 @@ def prepare(seed: int, work: Path, patients: int, only: Sequence[str], done: Don
     for part in selected(only):
         began = time.monotonic()
         drawn = archives.write(part, work, archives.phantom(part, seed, patients))
+        archives.borrow(part, work)
         todo = not archives.finished(part, work)
         if todo:
             archives.run(part, work)

@@ -47,7 +47,7 @@ def test_a_chain_runs_where_there_is_no_truth(chain: Chain, truth: Path) -> None
 
 def test_no_path_that_a_run_is_told_of_leads_to_the_truth(tmp_path: Path) -> None:
     for part in PARTS:
-        told = yaml.safe_load(pipeline_text(SEED, part.name))
+        told = yaml.safe_load(pipeline_text(SEED, part))
         paths = [told["lake"], told["phi_root"], *(told["catalog"][name] for name in ("root", "reports"))]
         hidden = truth_root(part.name, tmp_path)
         for path in paths:
