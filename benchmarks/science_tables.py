@@ -74,11 +74,11 @@ def _share(cell: dict[str, Any]) -> str:
 def twins(result: Result) -> list[str]:
     """What toggling does."""
     found, rows = result["twins"], []
-    factors = list(found["neurons"][METHODS[0]])
+    factors = list(found["neurons"][METHODS[0]]["each"])
     for factor in factors:
         cells = []
         for method in METHODS:
-            one = found["neurons"][method][factor]
+            one = found["neurons"][method]["each"][factor]
             own = (
                 "–"
                 if one is None
@@ -86,7 +86,7 @@ def twins(result: Result) -> list[str]:
             )
             cells.append(f"{own}; {number(None if one is None else one['others']['value'], 2)}")
         logit = found["logits"].get(factor)
-        parts = [found["neurons"][m][factor] for m in ("latents", "units")]
+        parts = [found["neurons"][m]["each"][factor] for m in ("latents", "units")]
         terms = ["–" if p is None else estimate(p.get("contribution"), "value", 2, sign=True) for p in parts]
         cells.append("–" if logit is None else estimate(logit["change"], "value", 2, sign=True))
         rows.append([factor, *cells, *terms])
@@ -96,6 +96,17 @@ def twins(result: Result) -> list[str]:
         "moves the right way (chance .5); mean size of the other factors' changes"
     )
     tables = [table(title, headings, rows)]
+    rows = []
+    for kind in found["neurons"][METHODS[0]]["means"]:
+        for method in METHODS:
+            one = found["neurons"][method]["means"].get(kind)
+            if one is not None:
+                figures = [
+                    estimate(one[key], "value", 2, sign=key != "right") for key in ("right", "own", "others", "margin")
+                ]
+                rows.append([kind, method, str(one["factors"]), *figures])
+    headings = ("kind", "method", "factors", "right way", "own neuron", "others' size", "own less others")
+    tables.append(table("Twins, mean over factors", headings, rows))
     rows = []
     for shortcut, one in found["reliance"].items():
         cells = [estimate(one[key], "value", 2, sign=True) for key in ("shortcut", "itself", "reliance")]

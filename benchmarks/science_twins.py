@@ -13,10 +13,10 @@ from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.activations.fresh import infer
 from neuroconcepts_ray.catalog.tables import load_catalog, positions
 from neuroconcepts_ray.phantom.scoring.cells import Cells, cells, plain
-from neuroconcepts_ray.phantom.scoring.factors import PARENT, VISIBLE
+from neuroconcepts_ray.phantom.scoring.factors import PARENT, UNLABELLED, VISIBLE
 from neuroconcepts_ray.phantom.scoring.recovery import Recovery
 from neuroconcepts_ray.phantom.scoring.truth import Truth, Twins
-from neuroconcepts_ray.phantom.scoring.twins import Estimate, effect, mean, moves, reliance
+from neuroconcepts_ray.phantom.scoring.twins import Estimate, effect, mean, mean_of, moves, reliance
 from neuroconcepts_ray.phantom.truth import FACTORS
 from neuroconcepts_ray.phantom.world import SHORTCUTS
 from neuroconcepts_ray.pipeline import Pipeline
@@ -77,11 +77,12 @@ def _neurons(
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = change / spread
     usable = (chosen.neurons >= 0) & (spread > 0)
-    told_by = {}
+    each: dict[str, Any] = {}
+    effects = {}
     for factor, rows in pairs.items():
         own = names.index(factor)
+        each[factor] = None
         if not usable[own]:
-            told_by[factor] = None
             continue
         others = [
             other
@@ -92,13 +93,20 @@ def _neurons(
             and _family(question.name) != _family(factor)
             and chosen.neurons[other] != chosen.neurons[own]
         ]
-        figures = {key: _plain(value) for key, value in vars(effect(scaled[rows], own, others)).items()}
+        effects[factor] = effect(scaled[rows], own, others).figures
+        each[factor] = {key: _plain(mean(values)) for key, values in effects[factor].items()}
         if one.influence is not None and factor in run.head.labels:
             # The neuron's own term of the logit: its activation, whatever sign it was chosen by, times its influence.
             weight = one.influence[run.head.labels.index(factor), chosen.neurons[own]] * chosen.signs[own]
-            figures["contribution"] = _plain(mean(change[rows, own] * weight))
-        told_by[factor] = figures
-    return told_by
+            each[factor]["contribution"] = _plain(mean(change[rows, own] * weight))
+    kinds = {question.name: question.kind for question in found.questions}
+    means: dict[str, Any] = {}
+    for kind, of in {"labelled": ("labelled",), "all unlabelled": UNLABELLED, "invisible": ("invisible",)}.items():
+        some = [figures for factor, figures in effects.items() if kinds[factor] in of]
+        if some:
+            means[kind] = {key: _plain(mean_of([figures[key] for figures in some])) for key in some[0]}
+            means[kind]["factors"] = len(some)
+    return {"each": each, "means": means}
 
 
 def _reliance(

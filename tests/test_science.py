@@ -76,7 +76,7 @@ def test_every_figure_stands_beside_its_controls_and_the_report_says_so(figures:
     for one in figures["recovery"]["questions"].values():
         assert set(one["methods"]) == set(METHODS)
     assert any(one["methods"]["latents"]["auroc"] is not None for one in figures["recovery"]["questions"].values())
-    assert set(figures["twins"]["neurons"]["latents"]) == set(TOGGLED)
+    assert set(figures["twins"]["neurons"]["latents"]["each"]) == set(TOGGLED)
     assert set(figures["twins"]["reliance"]) == set(draw_world(SEED).ties)
     text = science_tables.report([figures])
     for word in (*METHODS, "refitted head", "linear on pixels", "What was asked", "Shortcut reliance", "right"):
@@ -115,7 +115,7 @@ def test_a_toggle_that_changes_nothing_moves_nothing(run: Opened, known: Truth, 
     told = toggled(run, asked(run, known, LEAST), same, chain.archive / "twins", draw_world(SEED).ties)
     for one in told["logits"].values():
         assert (one["change"]["value"], one["right"]["value"]) == (0.0, 0.5)
-    own = [one["own"]["value"] for methods in told["neurons"].values() for one in methods.values() if one]
+    own = [one["own"]["value"] for method in told["neurons"].values() for one in method["each"].values() if one]
     assert own
     assert set(own) == {0.0}
 

@@ -33,8 +33,14 @@ def _weights(n: int, draws: int, seed: int) -> Float[np.ndarray, "draws n"]:
 
 def mean(values: Float[np.ndarray, " p"], *, draws: int = DRAWS) -> Estimate:
     """Mean over pairs; each pair is of a patient of its own."""
-    low, high = interval(_weights(len(values), draws, 0) @ values).tolist()
-    return Estimate(float(values.mean()), low, high, len(values))
+    return mean_of([values], draws=draws)
+
+
+def mean_of(factors: Sequence[Float[np.ndarray, "_"]], *, draws: int = DRAWS) -> Estimate:
+    """Mean over factors of their means over pairs; the pairs of each factor are resampled apart."""
+    drawn = [_weights(len(values), draws, at) @ values for at, values in enumerate(factors)]
+    low, high = interval(np.mean(drawn, axis=0)).tolist()
+    return Estimate(float(np.mean([values.mean() for values in factors])), low, high, sum(map(len, factors)))
 
 
 def moves(change: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
@@ -63,30 +69,29 @@ def reliance(shortcut: Float[np.ndarray, " p"], finding: Float[np.ndarray, " q"]
 
 @dataclass(frozen=True)
 class Effect:
-    """What toggling a factor does.
+    """What toggling a factor does in each of its pairs, in standard deviations of the neurons.
 
     Args:
-        own: Mean change of the factor's own neuron, in its standard deviations.
-        right: Share of pairs in which it moves the right way.
+        own: How far the factor's own neuron rises when it is put in.
         others: Mean size of the change of the other factors' neurons; NaN where there are none.
     """
 
-    own: Estimate
-    right: Estimate
-    others: Estimate
+    own: Float[np.ndarray, " p"]
+    others: Float[np.ndarray, " p"]
+
+    @property
+    def figures(self) -> dict[str, Float[np.ndarray, " p"]]:
+        """By name: own, others, right (:func:`moves`) and margin, own less others."""
+        return {"own": self.own, "right": moves(self.own), "others": self.others, "margin": self.own - self.others}
 
 
-def effect(change: Float[np.ndarray, "p q"], own: int, others: Sequence[int], *, draws: int = DRAWS) -> Effect:
+def effect(change: Float[np.ndarray, "p q"], own: int, others: Sequence[int]) -> Effect:
     """The effect of one factor.
 
     Args:
-        change: In each pair that differs by it, how far the neurons rise when it is put in, each in its standard
-            deviations.
+        change: How far each neuron rises in each pair that differs by the factor, in its standard deviations.
         own: Column of the factor's own neuron.
         others: Columns of other factors' neurons.
-        draws: Resamples of pairs.
     """
     beside = np.abs(change[:, list(others)]).mean(axis=1) if len(others) else np.full(len(change), np.nan)
-    return Effect(
-        mean(change[:, own], draws=draws), mean(moves(change[:, own]), draws=draws), mean(beside, draws=draws)
-    )
+    return Effect(change[:, own], beside)
