@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.science_opened import METHODS
-from neuroconcepts_ray.phantom.scoring.factors import INVISIBLE
+from neuroconcepts_ray.phantom.scoring.factors import INVISIBLE, UNLABELLED
 
 Result = dict[str, Any]
 
 PIXELS_AT_MOST, BLACK_BOX_AT_LEAST = 0.75, 0.90
+NAMES = {"latents": "Latents", "units": "Units", "PCA": "Principal components", "random": "Random directions"}
 COVERED = (0.90, 1.00)
 """Share of the cells on random labels whose 95 % interval covers one half."""
 
@@ -73,53 +74,41 @@ def _share(cell: dict[str, Any]) -> str:
 
 def twins(result: Result) -> list[str]:
     """What toggling does."""
-    found, rows = result["twins"], []
-    factors = list(found["neurons"][METHODS[0]]["each"])
-    for factor in factors:
-        cells = []
-        for method in METHODS:
-            one = found["neurons"][method]["each"][factor]
-            own = (
-                "–"
-                if one is None
-                else f"{estimate(one['own'], 'value', 2, sign=True)}; {number(one['right']['value'], 2)}"
-            )
-            cells.append(f"{own}; {number(None if one is None else one['others']['value'], 2)}")
-        logit = found["logits"].get(factor)
-        parts = [found["neurons"][m]["each"][factor] for m in ("latents", "units")]
-        terms = ["–" if p is None else estimate(p.get("contribution"), "value", 2, sign=True) for p in parts]
-        cells.append("–" if logit is None else estimate(logit["change"], "value", 2, sign=True))
-        rows.append([factor, *cells, *terms])
-    headings = ("toggled", *METHODS, "its logit", "by the latent", "by the unit")
+    found = result["twins"]
+    by = {method: found["neurons"][method] for method in METHODS}
+    rows = []
+    for factor in by["latents"]["each"]:
+        terms = [(by[method]["each"][factor] or {}).get("contribution") for method in ("latents", "units")]
+        cells = [
+            estimate(term, "value", 2, sign=True) for term in (found["logits"].get(factor, {}).get("change"), *terms)
+        ]
+        rows.append([factor, *(_toggled(by[method]["each"][factor]) for method in METHODS), *cells])
     title = (
         "Counterfactual twins: change of the neuron chosen for it, in standard deviations; share of pairs in which it "
         "moves the right way (chance .5); mean size of the other factors' changes"
     )
-    tables = [table(title, headings, rows)]
+    tables = [table(title, ("toggled", *METHODS, "its logit", "by the latent", "by the unit"), rows)]
     rows = []
-    for kind in found["neurons"][METHODS[0]]["means"]:
-        for method in METHODS:
-            one = found["neurons"][method]["means"].get(kind)
+    for kind in by["latents"]["means"]:
+        for method, one in ((method, by[method]["means"].get(kind)) for method in METHODS):
             if one is not None:
-                figures = [
-                    estimate(one[key], "value", 2, sign=key != "right") for key in ("right", "own", "others", "margin")
-                ]
-                rows.append([kind, method, str(one["factors"]), *figures])
+                keys = ("right", "own", "others", "margin")
+                rows.append([kind, method, str(one["factors"]), *(estimate(one[key], "value", 2) for key in keys)])
     headings = ("kind", "method", "factors", "right way", "own neuron", "others' size", "own less others")
     tables.append(table("Twins, mean over factors", headings, rows))
     rows = []
     for shortcut, one in found["reliance"].items():
         cells = [estimate(one[key], "value", 2, sign=True) for key in ("shortcut", "itself", "reliance")]
         rows.append([shortcut, one["finding"], *cells, number(one["untied"], 2, sign=True)])
-    headings = (
-        "shortcut",
-        "finding",
-        "logit, shortcut toggled",
-        "logit, finding toggled",
-        "reliance",
-        "on untied findings",
-    )
+    headings = ("shortcut", "finding", "logit, shortcut in", "logit, finding in", "reliance", "on untied findings")
     return [*tables, table("Shortcut reliance: 0 unused, 1 as much as the finding itself", headings, rows)]
+
+
+def _toggled(one: dict[str, Any] | None) -> str:
+    if one is None:
+        return "–"
+    own = estimate(one["own"], "value", 2, sign=True)
+    return f"{own}; {number(one['right']['value'], 2)}; {number(one['others']['value'], 2)}"
 
 
 def abroad(result: Result) -> list[str]:
@@ -177,14 +166,20 @@ def remarks(result: Result) -> list[str]:
             if less["share"] is None:
                 continue
             if less["high"] < 0:
-                said.append(f"{method} recover more than latents of what is {kind}.")
+                said.append(f"{NAMES[method]} recover more than latents of what is {kind}.")
             elif less["low"] <= 0:
-                said.append(f"{method} recover as much as latents of what is {kind}: the interval holds 0.")
+                said.append(f"{NAMES[method]} recover as much as latents of what is {kind}: the interval holds 0.")
         questions = [q for q in found["questions"].values() if q["methods"]["latents"]["share"] is not None]
-        mine = [q["methods"] for q in questions if (q["kind"] == "labelled") == (kind == "labelled")]
-        worse = [m for m in mine if (m["random"]["share"] or 0) >= m["latents"]["share"]]
+        mine = [q["methods"] for q in questions if q["kind"] in (UNLABELLED if kind != "labelled" else ("labelled",))]
+        worse = [m for m in mine if m["random"]["share"] >= m["latents"]["share"]]
         if worse:
             said.append(f"Random directions do as well as latents on {len(worse)} of {len(mine)} questions ({kind}).")
+        means = {m: one["means"].get(kind) for m, one in result["twins"]["neurons"].items()}
+        latents = means["latents"]
+        for method in METHODS[1:]:
+            one = means[method]
+            if latents and one and (one["margin"]["value"] or 0) >= (latents["margin"]["value"] or 0):
+                said.append(f"{NAMES[method]} answer twins as selectively as latents ({kind}).")
     return said
 
 
