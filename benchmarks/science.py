@@ -42,7 +42,9 @@ def main() -> None:
         nonlocal spent
         spent += cost
         minutes = (time.monotonic() - began) / 60
-        print(f"[{minutes:5.1f} min, about {minutes / spent * (whole - spent):.0f} left] {text}", flush=True)
+        # Until something is done the machine is taken for an idle one.
+        left = (minutes / spent if spent else 1 / 60) * (whole - spent)
+        print(f"[{minutes:5.1f} min, about {left:.0f} left] {text}", flush=True)
 
     results = []
     for seed in asked.seeds:

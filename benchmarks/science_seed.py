@@ -33,6 +33,7 @@ def prepare(seed: int, work: Path, patients: int, only: Sequence[str], done: Don
     """Write the archives and run the chains."""
     for part in selected(only):
         began = time.monotonic()
+        done(f"seed {seed}, {part.name}: archive, then {part.until} (its log: {work / part.name / 'run.log'})", 0.0)
         drawn = archives.write(part, work, archives.phantom(part, seed, patients))
         archives.borrow(part, work)
         todo = not archives.finished(part, work)
