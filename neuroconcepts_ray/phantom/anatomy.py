@@ -86,7 +86,7 @@ def frontal(pose: Pose, view: str, body: Body, look: Look, shape: tuple[int, int
     skin = ramp(outline - a, 0.08)
     off = _swing(v, body, look)
     tissue = skin * (np.float32(0.66) + np.float32(0.10) * np.clip(v, -1, 1)) - both * np.float32(look.lung_dark)
-    tissue += skin * bump(u - off, 0.16) * np.float32(0.10)
+    tissue += skin * bump(u - off, 0.16) * np.float32(0.13)
     tissue -= skin * bump(u, 0.06) * ramp(-v - np.float32(0.2), 0.1) * np.float32(0.08)  # the trachea
     heart_mask *= ramp(floor + np.float32(0.1) - v, 0.1)
     tissue += heart_mask * np.float32(body.dense)

@@ -60,12 +60,12 @@ def atelectasis(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mas
     for lung in _lungs(scene, finding):
         for _ in range(1 + int(rng.integers(int(look.bands)))):
             u, v = lung.at(rng.uniform(0.35, 0.65), rng.uniform(*_ZONE[finding.zone]))
-            tilt, reach = rng.uniform(-look.band_tilt, look.band_tilt), 0.15 + 0.07 * finding.size
+            tilt, reach = rng.uniform(-look.band_tilt, look.band_tilt), 0.17 + 0.08 * finding.size
             du, dv = reach * np.cos(tilt), reach * np.sin(tilt)
             strokes.append([(u - du, v - dv), (u + du, v + dv)])
     inside = sum((lung.mask for lung in _lungs(scene, finding)), np.zeros_like(scene.u))
     band = scene.lines(strokes, look.band_width + 0.015 * finding.size) * inside
-    scene.tissue += band * np.float32(0.27 + 0.10 * finding.severity)
+    scene.tissue += band * np.float32(0.30 + 0.10 * finding.severity)
     return _solid(band)
 
 
@@ -93,7 +93,7 @@ def lung_lesion(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mas
     own = np.random.default_rng([finding.key, 1])
     for _ in range(1 + int(rng.integers(int(look.nodules)))):
         centre = lung.at(rng.uniform(0.25, 0.8), rng.uniform(low, high))
-        radius = (0.078 + 0.045 * finding.size) * rng.uniform(0.85, 1.15)
+        radius = (0.088 + 0.047 * finding.size) * rng.uniform(0.85, 1.15)
         rim = _blob(scene, centre, radius, rng.uniform(0.9, look.nodule_stretch), rng.uniform(0, np.pi))
         mask = np.maximum(mask, ramp(1 - rim, 0.35))
         count = int(look.spicules)
@@ -102,8 +102,8 @@ def lung_lesion(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mas
             reach = radius + 0.095 * look.spicule_reach * far
             way = np.array([np.cos(turn), np.sin(turn)])
             strokes.append([tuple((way * step + centre).tolist()) for step in (0.7 * radius, reach)])
-    inside = np.clip(lung.mask + 0.3, 0, 1)
-    dense = np.float32(0.33 + 0.08 * finding.severity)
+    inside = np.clip(lung.mask + 0.45, 0, 1)
+    dense = np.float32(0.38 + 0.10 * finding.severity)
     if finding.margin == "spiculated":
         strands = scene.lines(strokes, max(0.024, 1.1 * scene.pixel))
         scene.masks[SPICULATED] = _solid(strands)
@@ -150,15 +150,15 @@ def pneumothorax(scene: Scene, finding: Finding, rng: np.random.Generator) -> Ma
 def pleural_other(scene: Scene, finding: Finding, rng: np.random.Generator) -> Mask:
     """Plaques: the pleura is thick along a stretch of the wall, lumpy, and chalky."""
     (lung,), look = _lungs(scene, finding), scene.look
-    middle, reach = rng.uniform(*_ZONE[finding.zone]), 0.20 + 0.12 * finding.size
-    thick = np.float32(0.095 + 0.05 * finding.size)
+    middle, reach = rng.uniform(*_ZONE[finding.zone]), 0.27 + 0.13 * finding.size
+    thick = np.float32(0.115 + 0.055 * finding.size)
     lumps = 1 + np.float32(look.plaque_ragged) * lattice(rng, scene.u.shape, look.plaque_lump)
     depth = (lung.p - 1) * np.float32(lung.wall - lung.inner)
     stretch = np.sqrt(bump(lung.q - np.float32(middle), reach))
     plaque = ramp(depth + thick * stretch * lumps, 0.03) * lung.mask * np.minimum(1, 4 * stretch)
     # Chalk in it: brighter than the wall, in crumbs.
     crumbs = ridges(lattice(rng, scene.u.shape, look.plaque_chalk), 0.6)
-    scene.tissue += plaque * (np.float32(0.24 + 0.10 * finding.severity) + np.float32(0.22) * crumbs)
+    scene.tissue += plaque * (np.float32(0.24 + 0.10 * finding.severity) + np.float32(0.28) * crumbs)
     return _solid(plaque)
 
 

@@ -39,7 +39,7 @@ class Look:
     net_cell: float = _between(0.075, 0.098)
     net_second: float = _between(0.68, 0.85)
     net_width: float = _between(0.48, 0.60)
-    bands: float = _between(1.0, 3.0)
+    bands: float = _between(2.0, 4.0)
     band_width: float = _between(0.046, 0.058)
     band_tilt: float = _between(0.3, 0.6)
     nodules: float = _between(2.0, 4.0)

@@ -11,7 +11,7 @@ Mask = Bool[np.ndarray, "h w"]
 
 
 def aortic_calcification(scene: Scene, rng: np.random.Generator) -> Mask:
-    """A thin bright arc in the wall of the aortic knob; from the side, of the arch."""
+    """A bright arc in the wall of the aortic knob, and its tail down the aorta; from the side, of the arch."""
     if scene.view == "LATERAL":
         centre, radius, middle = (0.05, -0.30), 0.18, -0.5 * np.pi
     else:
@@ -20,7 +20,10 @@ def aortic_calcification(scene: Scene, rng: np.random.Generator) -> Mask:
     half = scene.look.calcium_arc / 2 * rng.uniform(0.8, 1.2)
     angle = np.linspace(middle - half, middle + half, 16)
     arc = [(centre[0] + radius * float(np.cos(t)), centre[1] + radius * float(np.sin(t))) for t in angle]
-    drawn = scene.lines([arc], scene.look.calcium_width)
+    turn = -1.0 if scene.view == "LATERAL" else 1.0
+    edge, far = centre[0] + radius, rng.uniform(0.25, 0.45)
+    tail = curve((edge, centre[1] + 0.02), (edge + 0.03 * turn, centre[1] + far / 2), (edge - 0.04, centre[1] + far))
+    drawn = scene.lines([arc, tail], scene.look.calcium_width)
     scene.marks += drawn * np.float32(rng.uniform(0.30, 0.40))
     mask: Mask = drawn > 0.15
     return mask
