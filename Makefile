@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits test-fit-faults lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve clean
+.PHONY: demo test test-commits test-fit-faults lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve science clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -51,6 +51,12 @@ bench-sae: $(STAMP)
 # Reads what `make demo` made.
 bench-sae-curve: $(STAMP)
 	$(PY) -m benchmarks.sae_curve
+
+# The scientific gate: three worlds that nothing was tuned on, some ten minutes each; `make test` has a short form.
+SEEDS ?= 1 2 3
+
+science: $(STAMP)
+	SEEDS="$(SEEDS)" $(PY) -m benchmarks.science
 
 bench-decode bench-precision: $(STAMP)
 	$(PY) -m benchmarks.$(@:bench-%=%)

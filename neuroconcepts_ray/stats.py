@@ -1,6 +1,6 @@
 """AUROC and friends, the patient bootstrap and the false discovery rate: one definition each, used everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -56,22 +56,61 @@ def patient_bootstrap(
     Returns:
         Lower and upper bound; NaN, NaN where no draw could be evaluated.
     """
+    values = np.array([metric(rows) for rows in resamples(groups, draws=draws, seed=seed)])
+    low, high = interval(values, level=level)
+    return float(low), float(high)
+
+
+def resamples(groups: Shaped[np.ndarray, " n"], *, draws: int = 200, seed: int = 0) -> Iterator[Int[np.ndarray, " k"]]:
+    """The rows of each draw of :func:`patient_bootstrap`: whole groups, drawn with replacement."""
     _, inverse = np.unique(groups, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     starts = np.searchsorted(inverse[order], np.arange(inverse.max(initial=-1) + 2))
     rng = np.random.default_rng(seed)
     count = len(starts) - 1
-    values = []
     for _ in range(draws):
         chosen = rng.integers(0, count, count)
-        rows = np.concatenate([order[starts[g] : starts[g + 1]] for g in chosen])
-        values.append(metric(rows))
-    kept = np.asarray([v for v in values if not np.isnan(v)])
-    if not len(kept):
-        return float("nan"), float("nan")
+        yield np.concatenate([order[starts[g] : starts[g + 1]] for g in chosen])
+
+
+def resampling_weights(
+    groups: Shaped[np.ndarray, " n"], *, draws: int = 200, seed: int = 0
+) -> Float[np.ndarray, "draws n"]:
+    """The same draws as :func:`resamples`, as how often each row is in each of them."""
+    names, inverse = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    counts = [np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names)) for _ in range(draws)]
+    weights: Float[np.ndarray, "draws n"] = np.array(counts, dtype=np.float64).reshape(draws, len(names))[:, inverse]
+    return weights
+
+
+def weighted_auroc(
+    score: Float[np.ndarray, " n"], y: Bool[np.ndarray, " n"], weights: Float[np.ndarray, "draws n"]
+) -> Float[np.ndarray, " draws"]:
+    """AUROC of one score under each row of weights; NaN where a class weighs nothing. Ties count one half."""
+    order = np.argsort(score, kind="stable")
+    ordered, sick = score[order], y[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    heavy = weights[:, order]
+    positive = np.add.reduceat(heavy * sick, starts, axis=1)
+    negative = np.add.reduceat(heavy * ~sick, starts, axis=1)
+    below = np.cumsum(negative, axis=1) - negative / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Float[np.ndarray, " draws"] = (positive * below).sum(axis=1) / (
+            positive.sum(axis=1) * negative.sum(axis=1)
+        )
+    return found
+
+
+def interval(draws: Float[np.ndarray, "draws *m"], *, level: float = 0.95) -> Float[np.ndarray, "2 *m"]:
+    """Lower and upper percentile bound over draws, those that are NaN left out; NaN where all are."""
+    kept = ~np.isnan(draws)
+    bounds = np.full((2, *draws.shape[1:]), np.nan)
     tail = (1 - level) / 2
-    low, high = np.quantile(kept, [tail, 1 - tail])
-    return float(low), float(high)
+    for at in np.ndindex(draws.shape[1:]):
+        if kept[:, *at].any():
+            bounds[:, *at] = np.quantile(draws[kept[:, *at], *at], [tail, 1 - tail])
+    return bounds
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

@@ -268,7 +268,7 @@ class Chain:
 def archive(tmp_path_factory: pytest.TempPathFactory, nc_alone: Command) -> Path:
     """A small phantom archive with its reports; its truth is taken to another place, for no run may need it."""
     folder = tmp_path_factory.mktemp("phantom")
-    sizes = ("--set", "height=76", "--set", "width=64", "--set", "seed=5")
+    sizes = ("--set", "height=76", "--set", "width=64", "--set", "seed=5", "--set", "twins=2")
     nc_alone("phantom", folder, "--set", f"patients={PATIENTS}", *sizes)
     shutil.move(folder / "truth", folder.with_name("truth-of-phantom"))
     (folder / "hash.key").write_bytes(b"a key of the tests, not a secret")

@@ -1,5 +1,7 @@
 """The chain as a user runs it: finished work stays, a change redoes what depends on it, nothing is lost or twice."""
 
+import csv
+import gzip
 import json
 import os
 import re
@@ -219,6 +221,11 @@ def test_search_and_explain_answer_from_the_finished_chain(
         assert sum(shared["share"] for shared in hit["shared"]) == pytest.approx(hit["score"])
     strong = ask("search", "--neuron", 0, "--space", "units")["hits"]
     assert [hit["score"] for hit in strong] == sorted((hit["score"] for hit in strong), reverse=True)
+    with gzip.open(chain.archive / "archive/patients.csv.gz", "rt") as table:
+        women = {f"p{row['subject_id']}" for row in csv.DictReader(table) if row["gender"] == "F"}
+    hers = ask("search", "--neuron", 0, "--space", "units", "--where", "sex=female", "--where", "age>40")["hits"]
+    assert hers
+    assert {owner[hit["image_id"]] for hit in hers} <= women
     for space in ("latents", "units"):
         answer = ask("explain", image.stem, "--space", space)
         assert answer["error"] <= 1e-5

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.sources import read_source
@@ -17,15 +16,12 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.naming.tables import load_names
 from neuroconcepts_ray.neurons.tables import load_codes
-from neuroconcepts_ray.phantom.score import (
-    GivenName,
-    Recovered,
-    load_truth,
-    names_right,
-    pixel_linear_auroc,
-    recovery,
-    thumbnails,
-)
+from neuroconcepts_ray.phantom.scoring.cells import plain
+from neuroconcepts_ray.phantom.scoring.controls import linear, random_weights, thumbnails
+from neuroconcepts_ray.phantom.scoring.factors import VISIBLE, Question
+from neuroconcepts_ray.phantom.scoring.names import GivenName, names_right
+from neuroconcepts_ray.phantom.scoring.recovery import Candidates, recover
+from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.retrieval.assemble import Explainer
 from neuroconcepts_ray.retrieval.query import TOP
 from neuroconcepts_ray.retrieval.search import SearchService
@@ -50,13 +46,15 @@ def black_box(lake: Lake, have: Have, catalog: Catalog, root: str) -> dict[str, 
     figures = evaluate_classifier(logits[test], y[test], catalog.groups[rows][test], labels, str(facts["task"]))
     sources = load_sources(lake, have["catalog"])
     films = [decode(read_source(root, sources[image_id])) for image_id in ids.tolist()]
-    linear, per_label = pixel_linear_auroc(thumbnails(films), y, labels, roles)
+    pixels = linear(thumbnails(films), y, roles)[test]
+    control = evaluate_classifier(pixels, y[test], catalog.groups[rows][test], labels, "multilabel")
     return {
         "macro_auroc": figures["macro"]["auroc"],
         "macro_auroc_interval": [figures["macro"]["low"], figures["macro"]["high"]],
-        "pixel_linear_macro_auroc": None if np.isnan(linear) else linear,
+        "pixel_linear_macro_auroc": control["macro"]["auroc"],
         "labels": {
-            name: {**figure, "pixel_linear_auroc": per_label[name]} for name, figure in figures["labels"].items()
+            name: {**figure, "pixel_linear_auroc": control["labels"][name]["auroc"]}
+            for name, figure in figures["labels"].items()
         },
     }
 
@@ -69,46 +67,41 @@ def sae(lake: Lake, have: Have, catalog: Catalog) -> dict[str, float]:
     return evaluate_sae(load_sae(lake, have["sae"]), x[roles == "test"], fitted).facts()
 
 
-def _random_directions(x: Float[np.ndarray, "m d"], count: int) -> Float[np.ndarray, "m n"]:
-    """As many random unit directions as there are latents: what choosing the best of many gives by itself."""
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(x.shape[1], count))
-    found: Float[np.ndarray, "m n"] = (x - x.mean(axis=0)) @ (directions / np.linalg.norm(directions, axis=0))
-    return found
-
-
 def neurons(lake: Lake, have: Have, catalog: Catalog, truth_root: Path) -> dict[str, Any]:
-    """Recovery of the planted findings, and names against the truth, for each space."""
+    """Recovery of the visible findings, and names against the truth, for each space."""
     truth = load_truth(truth_root)
     ids, x = load_activations(lake, have["activations.pre_logits"])
     planted = truth.planted(ids)
-    roles = catalog.roles[positions(ids, catalog.image_ids)]
-    tables: dict[str, dict[str, Recovered | None]] = {}
+    rows = positions(ids, catalog.image_ids)
+    roles = catalog.roles[rows]
+    # The dense units themselves, since their codes keep only the largest of each image.
+    methods = {"units": Candidates(x), "random": Candidates(x @ random_weights(x.shape[1], latents(have)))}
     names: dict[str, Any] = {}
     for name in sorted(have):
         kind, _, space = name.partition(".")
         if kind != "codes":
             continue
         scores = load_codes(lake, have[name]).matrix.toarray()
-        tables[space] = recovery(scores, x, planted, roles)
+        methods.setdefault(space, Candidates(scores))
         given = [GivenName(n.neuron, n.name, n.polarity) for n in load_names(lake, have[f"names.{space}"]).values()]
-        shuffled = have[f"names.{space}"].facts["named_when_shuffled"]
         right = names_right(given, scores, planted, roles)
         names[space] = {
             "given": right.given,
             "right": right.right,
-            "when_shuffled": shuffled["share"],
+            "when_shuffled": have[f"names.{space}"].facts["named_when_shuffled"]["share"],
             "neurons": scores.shape[1],
         }
-    # The dense units themselves, since their codes keep only the largest of each image.
-    tables["units"] = recovery(x, x, planted, roles)
-    tables["random"] = recovery(_random_directions(x, have["codes.latents"].facts["n"]), x, planted, roles)
-    figures = {
-        space: {finding: None if one is None else one.share for finding, one in table.items()}
-        for space, table in tables.items()
-    }
-    probe = {f: None if one is None else one.probe for f, one in tables["units"].items()}
+    asked = [Question(finding, "labelled", planted[finding].astype(np.float64)) for finding in VISIBLE]
+    found = recover(methods, x, asked, roles, catalog.groups[rows])
+    shares = {method: found.share(method)[0].tolist() for method in methods}
+    figures = {m: {q.name: plain(value) for q, value in zip(asked, of, strict=True)} for m, of in shares.items()}
+    probe = {finding: figure["auroc"] for finding, figure in found.probe.table().items()}
     return {"recovery": figures, "probe_auroc": probe, "names": names}
+
+
+def latents(have: Have) -> int:
+    """Number of latents."""
+    return int(have["codes.latents"].facts["n"])
 
 
 def explanation_error(lake: Lake, have: Have) -> float:
@@ -159,7 +152,7 @@ def score(lake: Lake, have: Have, root: str, truth_root: Path) -> dict[str, Any]
             **{key: facts[key] for key in ("images", "studies", "groups", "roles")},
             "quarantined": len(have["activations.pre_logits"].quarantined),
             "activations": have["activations.pre_logits"].images,
-            "latents": have["codes.latents"].facts["n"],
+            "latents": latents(have),
             "units": have["codes.units"].facts["n"],
         },
         "black_box": black_box(lake, have, catalog, root),

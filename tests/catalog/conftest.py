@@ -62,10 +62,10 @@ class Mimic:
         labels: tuple[str, str, str] | None = ("1.0", "", "0.0"),
         report: str | None = "FINDINGS: none.",
         data: bytes | None = None,
+        date: str = "21500101",
     ) -> None:
-        self.films.append(
-            {"dicom_id": image_id, "subject_id": subject, "study_id": study, "ViewPosition": view, "split": split}
-        )
+        ids = {"dicom_id": image_id, "subject_id": subject, "study_id": study}
+        self.films.append({**ids, "ViewPosition": view, "split": split, "StudyDate": date})
         path = self.path(subject, study, image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(film(len(self.films)) if data is None else data)
@@ -81,7 +81,7 @@ class Mimic:
 
     def write(self) -> "Mimic":
         ids = ["dicom_id", "subject_id", "study_id"]
-        self._table("metadata", [*ids, "ViewPosition"], self.films)
+        self._table("metadata", [*ids, "ViewPosition", "StudyDate"], self.films)
         self._table("split", [*ids, "split"], self.films)
         self._table("chexpert", ["subject_id", "study_id", *LABELS], list(self.labels.values()))
         return self

@@ -15,7 +15,7 @@ from neuroconcepts_ray.phantom import archive
 from neuroconcepts_ray.phantom.archive import TABLES, table_path, write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import FINDINGS, draw_patient
-from neuroconcepts_ray.phantom.score import load_masks, load_truth
+from neuroconcepts_ray.phantom.scoring.truth import load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS
 
 SMALL = PhantomConfig(patients=8, height=76, width=64, seed=3)

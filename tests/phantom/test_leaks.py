@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from neuroconcepts_ray.phantom.archive import table_path, write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.score import load_truth
+from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.stats import auroc
 
 CONFIG = PhantomConfig(patients=130, height=48, width=40, seed=21, lateral=0.2)
