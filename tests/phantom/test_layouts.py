@@ -31,7 +31,7 @@ from neuroconcepts_ray.phantom.layouts.choice import LAYOUTS, layout_of
 from neuroconcepts_ray.phantom.layouts.overlay import STEPS, chain
 from neuroconcepts_ray.phantom.lesions import draw_lesion
 from neuroconcepts_ray.phantom.mammograms import draw_case
-from neuroconcepts_ray.phantom.score import Truth, load_masks, load_truth
+from neuroconcepts_ray.phantom.scoring.truth import Truth, load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS_OF, KINDS, SCHEMA
 from neuroconcepts_ray.stats import auroc
 
