@@ -197,12 +197,12 @@ def place(name: str, chance: list[float], key: int, before: Finding | None = Non
 
     Args:
         name: CheXpert label.
-        chance, key: Nine numbers from 0 to 1, as drawn; the seed of its shape.
+        chance: Nine numbers from 0 to 1, as drawn.
+        key: Seed of its shape.
         before: The same finding in the study before.
     """
     flip, both, place, severity, size, rim, *devices = chance
-    if before is not None:
-        # The severity walks on; what the radiologist compares is this step.
+    if before is not None:  # The severity walks on; what the radiologist compares is this step.
         moved = min(1.0, max(0.0, before.severity + 0.9 * (severity - 0.5)))
         grown = min(1.0, max(0.0, before.size + 0.9 * (size - 0.5)))
         return Finding(name, before.side, before.zone, moved, before.key, grown, before.margin, before.devices)
