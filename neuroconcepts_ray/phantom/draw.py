@@ -202,8 +202,7 @@ def place(name: str, chance: list[float], key: int, before: Finding | None = Non
         before: The same finding in the study before.
     """
     flip, both, place, severity, size, rim, *devices = chance
-    if before is not None:
-        # The severity walks on; what the radiologist compares is this step.
+    if before is not None:  # The severity walks on; what the radiologist compares is this step.
         moved = min(1.0, max(0.0, before.severity + 0.9 * (severity - 0.5)))
         grown = min(1.0, max(0.0, before.size + 0.9 * (size - 0.5)))
         return Finding(name, before.side, before.zone, moved, before.key, grown, before.margin, before.devices)
@@ -266,7 +265,6 @@ def draw_patient(config: PhantomConfig, index: int) -> Patient:
     standard = {"age": (age - 57) / 18.8, "sex": 1.0 if female else -1.0, "race": 1.4 if race == RACES[0] else -0.7}
     shift = {world.confounds[name]: config.confounds * value for name, value in standard.items()}
     lasting = _lasting(rng, world, standard["age"])
-    jitter = int(_hexadecimal("subject", config.seed, index), 16)
     studies: list[Study] = []
     for number in range(count):
         rng = generator(config, "study", index, number)
@@ -289,7 +287,7 @@ def draw_patient(config: PhantomConfig, index: int) -> Patient:
         study_id = 50_000_414 + index * 137 + number * 16 + noise
         time = f"{clock[0]:02d}{clock[1]:02d}{clock[2]:02d}.{clock[3]:03d}"
         studies.append(Study(study_id, number, f"{day:%Y%m%d}", time, findings, films, others, earlier))
-    subject_id = 10_000_032 + index * 137 + jitter % 100
+    subject_id = 10_000_032 + index * 137 + int(_hexadecimal("subject", config.seed, index), 16) % 100
     return Patient(index, subject_id, split, anatomy, tuple(studies), age, "female" if female else "male", race)
 
 
