@@ -80,7 +80,7 @@ def write_report(config: PhantomConfig, patient: Patient, study: Study) -> Repor
     found = {finding.name: finding for finding in study.findings}
     sick = any(meant.get(name, 0.0) != 0.0 for name in REPORTED if name not in ("Support Devices", "Osteopenia"))
 
-    body = _body(speaker, study, found, meant, compares)
+    body = _body(speaker, study, found, meant, compares, headed=style == "list")
     if not sick and rng.random() < 0.5:
         body.insert(0, _Told("Consolidation", speaker.say("clear")))
     body += [_Told("", speaker.say("plain")) for _ in range(int(rng.integers(3)))]
@@ -100,7 +100,13 @@ def write_report(config: PhantomConfig, patient: Patient, study: Study) -> Repor
 
 
 def _body(
-    speaker: Speaker, study: Study, found: Mapping[str, Finding], meant: Mapping[str, float], compares: bool
+    speaker: Speaker,
+    study: Study,
+    found: Mapping[str, Finding],
+    meant: Mapping[str, float],
+    compares: bool,
+    *,
+    headed: bool,
 ) -> list[_Told]:
     rng = speaker.rng
     told: list[_Told] = []
@@ -117,8 +123,11 @@ def _body(
             denied.append(name)
     if len(denied) > 1 and rng.random() < 0.7:
         together = [denied[i] for i in rng.permutation(len(denied))[: int(rng.integers(2, 5))]]
-        denied = [name for name in denied if name not in together]
-        told.append(_Told(together[0], speaker.deny_all(together)))
+        if headed:
+            together = [name for name in denied if _HEADING_OF[name] == _HEADING_OF[together[0]]]
+        if len(together) > 1:
+            denied = [name for name in denied if name not in together]
+            told.append(_Told(together[0], speaker.deny_all(together)))
     for name in denied:
         again = compares and rng.random() < 0.2
         told.append(_Told(name, speaker.deny_new(name) if again else speaker.deny(name)))

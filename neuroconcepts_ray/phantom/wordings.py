@@ -88,7 +88,7 @@ WORDINGS: dict[str, tuple[Noun | Clause, ...]] = {
         Noun("a rib fracture", "a {side} {level} rib fracture"),
         Noun("a displaced rib fracture", "a {displaced} {side} {level} rib fracture"),
         Noun("a fracture", "a fracture of a {side} {level} rib"),
-        Noun("an acute fracture", "an acute fracture of a {side} {level} rib"),
+        Noun("an acute fracture", "a {displaced} fracture of a {side} {level} rib"),
         Noun("a cortical fracture", "a {displaced} cortical fracture of a {side} {level} rib"),
     ),
     "Lung Lesion": (
