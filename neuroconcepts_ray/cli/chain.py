@@ -224,9 +224,9 @@ def phantom(
         list[str] | None, typer.Option("--set", help="A field of the phantom: field=value. Repeatable.")
     ] = None,
 ) -> None:
-    """Write a synthetic chest archive in the layout of MIMIC-CXR-JPG, its truth elsewhere.
+    """Write a synthetic archive in the layout of MIMIC-CXR-JPG or another (`layout`), its truth elsewhere.
 
-    **Example:** `neuroconcepts phantom /tmp/phantom --set patients=200 --set seed=3`
+    **Example:** `neuroconcepts phantom /tmp/phantom --set patients=200 --set seed=3`, `… --set layout=ham10000`
     """
     from neuroconcepts_ray.cli import demo as demos
 

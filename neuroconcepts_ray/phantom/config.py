@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neuroconcepts_ray.config import POLICY, StrictModel
 
@@ -15,6 +15,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class PhantomConfig(StrictModel):
     """A synthetic archive; every file is a function of this config, and of its patient alone."""
 
+    layout: Literal["mimic-cxr-jpg", "ddsm", "ham10000", "fairvlmed", "r2gen"] = "mimic-cxr-jpg"
+    """Whose layout the archive has, and with it what is on the images: the chest (mimic-cxr-jpg, r2gen), the breast
+    (ddsm), the skin (ham10000) or the fundus (fairvlmed). A patient is then a case, a lesion or a subject."""
     patients: Annotated[int, Field(ge=1, le=70_000)] = 1200
     """Number of patients. The first 100 of 110 patients have the same files as 100 patients."""
     first: Annotated[int, Field(ge=0, le=180_000)] = 0
@@ -63,3 +66,9 @@ class PhantomConfig(StrictModel):
     """JPEG quality; MIMIC-CXR-JPG has 95."""
     processes: Annotated[int, Field(ge=1), POLICY] = 1
     """Processes that draw films; the bytes do not depend on it."""
+
+    @model_validator(mode="after")
+    def _twins_are_of_the_chest(self) -> "PhantomConfig":
+        if self.twins and self.layout not in ("mimic-cxr-jpg", "r2gen"):
+            raise ValueError(f"twins are drawn of chest films alone; the layout {self.layout} has none")
+        return self

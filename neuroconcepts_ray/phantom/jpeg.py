@@ -21,8 +21,8 @@ _GROWTH = ((50, 75, 90, 95, 98, 100), (0.32, 0.48, 0.78, 1.0, 1.4, 2.2))
 _HEADER = 1_024
 
 
-def encode(image: UInt8[np.ndarray, "h w"], quality: int, key: tuple[int, ...]) -> bytes:
-    """A grey film as a baseline JPEG of the one length of all films of its height, width and quality.
+def encode(image: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"], quality: int, key: tuple[int, ...]) -> bytes:
+    """A film, grey or in colour, as a baseline JPEG of the one length of all of its height, width and quality.
 
     A picture that is longer than that, which no film should be, makes a file of the next multiple.
 
@@ -31,7 +31,7 @@ def encode(image: UInt8[np.ndarray, "h w"], quality: int, key: tuple[int, ...]) 
         quality: Pillow's quality, from 50 to 100.
         key: What the bytes of the filling are drawn from.
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
     quantum = size_class(height, width, quality)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)

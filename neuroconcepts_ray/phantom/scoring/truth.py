@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from PIL import Image
 
 from neuroconcepts_ray.errors import InputError
-from neuroconcepts_ray.phantom.truth import FACTORS
+from neuroconcepts_ray.phantom.truth import FACTORS_OF, KINDS
 
 TWINS = "twins.parquet"
 """In the truth root: which films are twins, and what differs between them."""
@@ -23,7 +23,7 @@ class Truth:
 
     Args:
         image_ids: [n] names of the films.
-        factors: The factors, the columns of what follows; :data:`~neuroconcepts_ray.phantom.truth.FACTORS` tells the
+        factors: The factors, the columns of what follows; :data:`~neuroconcepts_ray.phantom.truth.KINDS` tells the
             kind of each.
         present: [n, f] 1 where the factor is in the film (of an unseen one: is told of it), 0 where it is not, NaN
             where the question has no sense.
@@ -61,7 +61,7 @@ class Truth:
         """Factor of a kind → whether it is there, for some films in their order; a question without sense is False."""
         rows = self.rows(image_ids)
         return {
-            name: self.present[rows, column] == 1 for column, name in enumerate(self.factors) if FACTORS[name] == kind
+            name: self.present[rows, column] == 1 for column, name in enumerate(self.factors) if KINDS[name] == kind
         }
 
 
@@ -81,10 +81,13 @@ def load_truth(truth_root: Path) -> Truth:
     columns = ["image_id", "factor", "present", "value", "side", "zone", "severity", "size"]
     names: list[str] = []
     cells: dict[str, list[object]] = {column: [] for column in columns[2:]}
-    factors = tuple(FACTORS)
+    factors: tuple[str, ...] = ()
     for part in _parts(truth_root):
         table = pq.read_table(part, columns=columns).to_pydict()
-        if tuple(table["factor"][: len(factors)]) != factors:
+        first = table["image_id"][0]
+        here = tuple(f for f, image_id in zip(table["factor"], table["image_id"], strict=True) if image_id == first)
+        factors = factors or here
+        if here != factors or factors not in map(tuple, FACTORS_OF.values()):
             raise InputError("the truth lists other factors than this version plants", where="truth_root")
         names += table["image_id"][:: len(factors)]
         for column, values in cells.items():
