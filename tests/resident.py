@@ -4,10 +4,12 @@ Its connection, the modules it loaded and Ray's workers of its job are there for
 for another can only be in the lake, as between two processes: a lake's state is kept nowhere else.
 """
 
+import gc
 import json
 import os
 import sys
 import tempfile
+from typing import Any
 
 from neuroconcepts_ray.distributed.compat import prepare_environment
 
@@ -16,7 +18,7 @@ prepare_environment()  # before torch is loaded
 from neuroconcepts_ray.cli.main import call  # noqa: E402 - after the variables
 
 
-def run(args: list[str]) -> dict:
+def run(args: list[str]) -> dict[str, Any]:
     """Exit code and outputs; whatever writes to the process's own outputs is among them."""
     kept = os.dup(1), os.dup(2)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -25,6 +27,7 @@ def run(args: list[str]) -> dict:
         try:
             code = call(args)
         finally:
+            gc.collect()  # Ray's actors end with the last handle on them, and some handles stand in circles
             sys.stdout.flush()
             sys.stderr.flush()
             for at, file in zip((1, 2), kept, strict=True):
