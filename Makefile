@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits test-fit-faults lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve science clean
+.PHONY: demo test test-commits test-fit-faults test-storm lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve science clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -20,6 +20,10 @@ test-commits: $(STAMP)
 # A damaged checkpoint on a cluster, refused and mended; `make test` has the same without one.
 test-fit-faults: $(STAMP)
 	FIT_FAULTS=1 $(PY) -m pytest tests/sae/test_cluster.py
+
+# The whole chain on S3 where more than a third of the requests fail; in `make test` it is every sixth.
+test-storm: $(STAMP)
+	STORM=1 $(PY) -m pytest tests/test_chain_s3.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

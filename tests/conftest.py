@@ -30,6 +30,7 @@ from neuroconcepts_ray.cli.look import rows  # noqa: E402
 from neuroconcepts_ray.pipeline import Pipeline  # noqa: E402
 
 if TYPE_CHECKING:
+    from tests.driver import Driver
     from tests.weed import Weed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,6 +208,33 @@ class Result:
 def nc(cluster: Cluster) -> Command:
     """The command on the shared cluster."""
     return Command(cluster.address)
+
+
+class Resident:
+    """Runs commands on the shared cluster in one process that stays: connected, and with its workers at hand.
+
+    For what is said of the lake and of what is printed. What is said of the process itself is for :class:`Command`.
+    """
+
+    def __init__(self, driver: "Driver") -> None:
+        self.driver = driver
+
+    def __call__(self, *args: object, code: int = 0) -> "Result":
+        done = self.driver("command", {"args": [*map(str, args)]})["result"]
+        assert done["code"] == code, f"{args}: exit {done['code']}\n{done['out']}\n{done['err']}"
+        return Result(done["out"], done["err"])
+
+
+@pytest.fixture(scope="session")
+def resident(cluster: Cluster) -> Iterator[Resident]:
+    """The command on the shared cluster, in a process that starts once a run."""
+    from tests.driver import Driver
+
+    driver = Driver("tests.resident", cluster.address)
+    try:
+        yield Resident(driver)
+    finally:
+        driver.close()
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.lake.table import tensor_rows
-from tests.conftest import PATIENTS, ROOT, Chain, Cluster, Command, Result, needs
+from tests.conftest import PATIENTS, ROOT, Chain, Cluster, Command, Resident, Result, needs
 
 PER_IMAGE = ("catalog", "activations.pre_logits", "activations.logits", "activations.layer3")
 PER_IMAGE += ("codes.latents", "codes.units", "index.latents", "index.units")
@@ -44,12 +44,14 @@ def test_the_same_command_again_does_nothing_says_so_and_needs_no_cluster(chain:
     assert files(chain.folder) == before
 
 
-def test_one_changed_sae_setting_redoes_only_what_depends_on_it(chain: Chain, nc: Command, tmp_path: Path) -> None:
+def test_one_changed_sae_setting_redoes_only_what_depends_on_it(
+    chain: Chain, resident: Resident, tmp_path: Path
+) -> None:
     copy = chain.clone(tmp_path)
-    planned = nc("run", "-c", copy.file, "--set", "sae.k=4", "--dry-run").out
+    planned = resident("run", "-c", copy.file, "--set", "sae.k=4", "--dry-run").out
     assert re.search(r"sae\s+to do", planned)
     assert re.search(r"activations.logits\s+finished already", planned)
-    said = nc("run", "-c", copy.file, "--set", "sae.k=4")
+    said = resident("run", "-c", copy.file, "--set", "sae.k=4")
     events = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
     states = {event["artifact"]: event["state"] for event in events if event["event"] == "stage"}
     redone = {name for name, state in states.items() if state == "made"}
@@ -65,7 +67,7 @@ def test_one_changed_sae_setting_redoes_only_what_depends_on_it(chain: Chain, nc
 
 
 def test_a_tenth_more_patients_cost_a_tenth_of_the_mining(
-    chain: Chain, nc: Command, nc_alone: Command, tmp_path: Path
+    chain: Chain, resident: Resident, nc_alone: Command, tmp_path: Path
 ) -> None:
     grown = tmp_path / "archive"
     shutil.copytree(chain.archive, grown)
@@ -81,7 +83,7 @@ def test_a_tenth_more_patients_cost_a_tenth_of_the_mining(
     copy.file.write_text(copy.file.read_text().replace(str(chain.archive), str(grown)))
     mined = {name: row["images"] for name, row in chain.status().items()}
     kept = files(copy.lake)
-    nc("run", "-c", copy.file, "--new-only")
+    resident("run", "-c", copy.file, "--new-only")
     parts = [name for name in files(copy.lake) - kept if re.match(r"activations/\w+/parts/", name)]
     now = copy.status(new_only=True)
     new = now["activations.logits"]["images"] - mined["activations.logits"]
@@ -93,10 +95,11 @@ def test_a_tenth_more_patients_cost_a_tenth_of_the_mining(
 
     # Other roles: what the classifier was fitted on may now be test, so it may not be kept.
     other = ("--set", "catalog.split=hash")
-    nc("catalog", "-c", copy.file, *other)
-    assert "--new-only has no classifier to keep" in nc("run", "-c", copy.file, "--new-only", *other, code=3).error
+    resident("catalog", "-c", copy.file, *other)
+    refused = resident("run", "-c", copy.file, "--new-only", *other, code=3).error
+    assert "--new-only has no classifier to keep" in refused
     # And they hide nothing: the first config still finds all that is its own.
-    assert "Nothing to do" in nc("run", "-c", copy.file, "--new-only").out
+    assert "Nothing to do" in resident("run", "-c", copy.file, "--new-only").out
 
 
 def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -114,26 +117,30 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_mining_killed_and_run_again_gives_the_uninterrupted_bytes(chain: Chain, nc: Command, tmp_path: Path) -> None:
+def test_mining_killed_and_run_again_gives_the_uninterrupted_bytes(
+    chain: Chain, nc: Command, resident: Resident, tmp_path: Path
+) -> None:
     copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
     process = nc.start("mine", "-c", copy.file)
     wait_for(lambda: len(list(copy.lake.glob("activations/*/receipts/*.json"))) >= 4, process)
     kill(process)
     kept = {path: path.read_bytes() for path in copy.lake.glob("activations/*/receipts/*.json")}
     assert not list(copy.lake.glob("activations/*/*.json")), "it must not have been finished when it was killed"
-    nc("mine", "-c", copy.file)
+    resident("mine", "-c", copy.file)
     assert {path: path.read_bytes() for path in kept} == kept
     expected, found = chain.contents(), copy.contents()
     assert {n: found[n] for n in PER_IMAGE[:4]} == {n: expected[n] for n in PER_IMAGE[:4]}
 
 
-def test_fitting_killed_and_run_again_gives_the_uninterrupted_bytes(chain: Chain, nc: Command, tmp_path: Path) -> None:
+def test_fitting_killed_and_run_again_gives_the_uninterrupted_bytes(
+    chain: Chain, nc: Command, resident: Resident, tmp_path: Path
+) -> None:
     copy = chain.clone(tmp_path, without=("sae", "codes", "names", "index"))
     process = nc.start("fit", "-c", copy.file)
     wait_for(lambda: list(copy.lake.glob("training/*/progress.json")), process)
     kill(process)
     assert not list(copy.lake.glob("sae/*/*.json")), "it must not have been finished when it was killed"
-    nc("fit", "-c", copy.file)
+    resident("fit", "-c", copy.file)
     assert copy.contents()["sae"] == chain.contents()["sae"]
     assert not list(copy.lake.glob("training/*")), "checkpoints are removed once the artifact is committed"
 
@@ -149,7 +156,7 @@ def vectors(run: Chain) -> dict[tuple[int, str], bytes]:
 
 
 def test_damaged_films_are_set_aside_by_name_and_their_neighbours_bytes_do_not_change(
-    chain: Chain, nc: Command, tmp_path: Path
+    chain: Chain, nc_alone: Command, resident: Resident, tmp_path: Path
 ) -> None:
     archive = tmp_path / "archive"
     shutil.copytree(chain.archive, archive)
@@ -161,19 +168,19 @@ def test_damaged_films_are_set_aside_by_name_and_their_neighbours_bytes_do_not_c
     weights = next(chain.lake.glob("classifier/*/parts/weights-*.safetensors"))
     bound = ("--set", "compute.max_bad_fraction=0.15")
     brought = ("--set", f"classifier.weights={weights}")
-    nc("catalog", "-c", copy.file, *brought)
+    resident("catalog", "-c", copy.file, *brought)
     # Nothing is trained, so no cluster is needed.
-    nc("train", "-c", copy.file, *brought, *bound, RAY_ADDRESS="127.0.0.1:1")
+    nc_alone("train", "-c", copy.file, *brought, *bound, RAY_ADDRESS="127.0.0.1:1")
 
     # More damage than allowed: nothing is committed, what was done is kept.
-    assert "max_bad_fraction" in nc("mine", "-c", copy.file, *brought, code=3).error
+    assert "max_bad_fraction" in resident("mine", "-c", copy.file, *brought, code=3).error
     assert not list(copy.lake.glob("activations/*/*.json"))
     kept = files(copy.lake)
     assert any("/receipts/" in name for name in kept)
 
-    nc("mine", "-c", copy.file, *brought, *bound)
+    resident("mine", "-c", copy.file, *brought, *bound)
     assert kept <= files(copy.lake)
-    status = json.loads(nc("status", "-c", copy.file, "--json", *brought).out)
+    status = json.loads(resident("status", "-c", copy.file, "--json", *brought).out)
     row = {r["artifact"]: r for r in status["artifacts"]}["activations.pre_logits"]
     assert (row["images"], row["quarantined"]) == (len(films) - len(bad), len(bad))
     mined = [q for q in status["quarantined"] if q["stage"] == "activations"]
@@ -181,32 +188,47 @@ def test_damaged_films_are_set_aside_by_name_and_their_neighbours_bytes_do_not_c
     assert vectors(copy) == {key: value for key, value in vectors(chain).items() if key[1] not in bad}
 
 
+ONE_BY_ONE = """
+import runpy, sys
+
+config, *jobs = sys.argv[1:]
+for job in jobs:
+    sys.argv = [job, "-c", config]
+    try:
+        runpy.run_path(job, run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
 def test_jobs_submitted_to_a_head_give_the_same_digests(chain: Chain, cluster: Cluster, tmp_path: Path) -> None:
     copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
     # `mine` by the command that the documentation gives; then the rest of the chain, and after it every job, which
-    # finds its work done, by the same door.
+    # finds its work done, by the same door. Those come one after the other in one process: what it loads is loaded.
     ray = str(Path(sys.executable).with_name("ray"))
     mine = [ray, "job", "submit", "--address", cluster.jobs, "--", "python", ROOT / "jobs" / "mine.py", "-c", copy.file]
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run(mine, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     client = JobSubmissionClient(cluster.jobs)
-    jobs = [ROOT / "jobs" / "run.py", *sorted((ROOT / "jobs").glob("*.py"))]
-    lines = [shlex.join(["python", str(job), "-c", str(copy.file)]) for job in jobs]
-    submitted = client.submit_job(entrypoint=" && ".join(lines))
+    jobs = sorted((ROOT / "jobs").glob("*.py"))
+    every = tmp_path / "every.py"
+    every.write_text(ONE_BY_ONE)
+    rest = shlex.join(["python", str(ROOT / "jobs" / "run.py"), "-c", str(copy.file)])
+    again = shlex.join(["python", str(every), str(copy.file), *map(str, jobs)])
+    submitted = client.submit_job(entrypoint=f"{rest} && {again}")
     while not client.get_job_status(submitted).is_terminal():
         time.sleep(0.2)
     logs = client.get_job_logs(submitted)
     assert client.get_job_status(submitted) == JobStatus.SUCCEEDED, logs
     # All but the first `run`, which did the rest of the work, and `neighbours`, which is no part of the chain.
-    assert logs.count("Nothing to do") == len(jobs) - 2
+    assert logs.count("Nothing to do") == len(jobs) - 1
     assert logs.count("Neighbours of") == 1
     assert copy.contents() == chain.contents()
 
 
-def test_search_and_explain_answer_from_the_finished_chain(
-    chain: Chain, capfd: pytest.CaptureFixture[str], nc_alone: Command
-) -> None:
+def test_search_and_explain_answer_from_the_finished_chain(chain: Chain, capfd: pytest.CaptureFixture[str]) -> None:
     def ask(*args: object) -> Any:
         assert call([*map(str, args), "-c", str(chain.file), "--json"]) == 0
         return json.loads(capfd.readouterr().out)
@@ -232,7 +254,8 @@ def test_search_and_explain_answer_from_the_finished_chain(
         assert len(answer["concepts"]) <= 4
         assert "FINDINGS" in answer["report"] or "IMPRESSION" in answer["report"]
         assert len(answer["neighbours"]) <= 20
-    page = nc_alone("explain", image.stem, "-c", chain.file).out
+    assert call(["explain", image.stem, "-c", str(chain.file)]) == 0
+    page = capfd.readouterr().out
     assert "residual" in page
     assert "logit of the network" in page
 
@@ -290,9 +313,9 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(
     assert files(chain.folder) == before
 
 
-def test_an_unknown_tap_is_told_by_the_first_actor_with_its_exit_code(chain: Chain, nc: Command) -> None:
+def test_an_unknown_tap_is_told_by_the_first_actor_with_its_exit_code(chain: Chain, resident: Resident) -> None:
     before = files(chain.folder)
-    error = nc("mine", "-c", chain.file, "--set", "activations.taps=[layer9]", code=2).error
+    error = resident("mine", "-c", chain.file, "--set", "activations.taps=[layer9]", code=2).error
     assert re.search(r"layer9.*layer", error), error
     assert files(chain.folder) == before
 
@@ -320,7 +343,7 @@ def test_without_faiss_the_run_ends_before_any_work_and_names_the_fix(
 
 
 def test_a_full_disk_is_one_clear_line_and_the_work_goes_on_when_there_is_room(
-    chain: Chain, nc: Command, tmp_path: Path
+    chain: Chain, resident: Resident, tmp_path: Path
 ) -> None:
     copy = Chain(tmp_path, chain.archive)
     copy.lake.mkdir()
@@ -331,13 +354,13 @@ def test_a_full_disk_is_one_clear_line_and_the_work_goes_on_when_there_is_room(
         copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
         used = shutil.disk_usage(copy.lake).used
         subprocess.run(["mount", "-o", f"remount,size={used + 65536}", str(copy.lake)], check=True)
-        error = nc("mine", "-c", copy.file, code=4).error
+        error = resident("mine", "-c", copy.file, code=4).error
         assert "No space left" in error
         assert "Free space" in error
         assert not list(copy.lake.glob("activations/*/*.json"))
         assert not list(copy.lake.rglob(".*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=64m", str(copy.lake)], check=True)
-        nc("mine", "-c", copy.file)
+        resident("mine", "-c", copy.file)
         assert copy.contents()["activations.layer3"] == chain.contents()["activations.layer3"]
     finally:
         subprocess.run(["umount", str(copy.lake)], check=True)

@@ -1,5 +1,6 @@
 """The whole chain with images, reports, lake and PHI root on a real S3 server, through a network that fails."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from neuroconcepts_ray.lake.store import open_store
-from tests.conftest import Chain, Command
+from tests.conftest import Chain, Command, Resident
 from tests.faultproxy import Fault, FaultProxy, Request, no_faults, shares
 from tests.weed import BUCKET, Weed
+
+# Every fault comes often in both; most of a storm's time are waits between one try and the next.
+GALE: dict[Fault, float] = {"busy": 0.05, "reset": 0.05, "truncate": 0.04, "drop": 0.02, "conflict": 0.05}
+STORM: dict[Fault, float] = {"busy": 0.14, "reset": 0.14, "truncate": 0.05, "drop": 0.03, "conflict": 0.05}
 
 
 class RemoteChain(Chain):
@@ -60,9 +65,9 @@ def kinds(requests: list[Request]) -> Counter[str]:
 
 @pytest.mark.usefixtures("films")
 def test_the_chain_on_s3_through_a_bad_network_gives_the_digests_of_the_chain_on_disk(
-    chain: Chain, nc: Command, proxy: FaultProxy, tmp_path: Path
+    chain: Chain, nc: Command, resident: Resident, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    faults: dict[Fault, float] = {"busy": 0.14, "reset": 0.14, "truncate": 0.05, "drop": 0.03, "conflict": 0.05}
+    faults = STORM if "STORM" in os.environ else GALE
     run = RemoteChain(tmp_path, chain.archive, proxy.endpoint, "storm")
     proxy.plan = shares(7, faults)
     # A checkpoint or two is enough through such a network; how often one is saved changes no result.
@@ -75,8 +80,9 @@ def test_the_chain_on_s3_through_a_bad_network_gives_the_digests_of_the_chain_on
     assert list(store.list("training")) == [], "checkpoints are removed once the artifact is committed"
     assert list(store.list("probe")) == []
     proxy.requests.clear()
-    assert "Nothing to do" in nc("run", "-c", run.file).out
+    assert "Nothing to do" in resident("run", "-c", run.file).out
     asked = kinds(proxy.requests)
     assert not [kind for kind in asked if kind.startswith(("PUT", "DELETE")) and "lease" not in kind], asked
     image = next((chain.archive / "archive").rglob("*.jpg")).stem
-    assert nc("search", "--like", image, "-c", run.file).out == nc("search", "--like", image, "-c", chain.file).out
+    found = [resident("search", "--like", image, "-c", one.file).out for one in (run, chain)]
+    assert found[0] == found[1]

@@ -8,7 +8,7 @@ import pytest
 from neuroconcepts_ray.errors import ConfigError, InputError
 from neuroconcepts_ray.retrieval.quality import remarks
 from neuroconcepts_ray.retrieval.sides import check_roles, choose
-from tests.conftest import Chain, Command
+from tests.conftest import Chain, Resident
 
 
 @pytest.mark.parametrize("role", ["fit", "select"])
@@ -44,8 +44,8 @@ def test_a_control_that_does_as_well_or_better_is_named() -> None:
     assert remarks({"chance": {"map": figure(0.1, 0.2), "p@1": none}})[0].startswith("The codes do better")
 
 
-def test_the_verb_gives_every_figure_beside_its_controls(chain: Chain, nc_alone: Command) -> None:
-    found = json.loads(nc_alone("evaluate", "-c", chain.file, "--queries", 30, "--json").out)
+def test_the_verb_gives_every_figure_beside_its_controls(chain: Chain, resident: Resident) -> None:
+    found = json.loads(resident("evaluate", "-c", chain.file, "--queries", 30, "--json").out)
     assert found["queries"]["images"] <= 30
     assert found["metadata"] == ["view"]
     assert set(found["systems"]) == {"codes", "chance", "metadata", "dense", "dense, standardised"}
@@ -55,7 +55,7 @@ def test_the_verb_gives_every_figure_beside_its_controls(chain: Chain, nc_alone:
         for figure in figures.values():
             assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
             assert figure["n"] == found["queries"]["images"] - found["queries"]["without_positive"]
-    table = nc_alone("evaluate", "-c", chain.file, "--queries", 30, "--space", "units").out
+    table = resident("evaluate", "-c", chain.file, "--queries", 30, "--space", "units").out
     assert "chance" in table
     assert "never the query's own patient" in table
-    assert "held out" in nc_alone("evaluate", "-c", chain.file, "--query-role", "fit", code=2).error
+    assert "held out" in resident("evaluate", "-c", chain.file, "--query-role", "fit", code=2).error

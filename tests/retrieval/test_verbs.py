@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from neuroconcepts_ray.cli.main import call
-from tests.conftest import Chain, Command
+from tests.conftest import Chain, Resident
 
 
 class Asker:
@@ -92,8 +92,10 @@ def test_removed_patients_are_gone_until_they_are_added_and_stats_say_so(ask: As
     assert len(ask.json("index", "stats")["segments"]) == 1
 
 
-def test_the_neighbours_of_a_role_are_those_of_search_and_a_second_run_does_nothing(nc: Command, ask: Asker) -> None:
-    said = nc("neighbours", "-c", ask.chain.file, "--role", "test", "--top", "5").out
+def test_the_neighbours_of_a_role_are_those_of_search_and_a_second_run_does_nothing(
+    resident: Resident, ask: Asker
+) -> None:
+    said = resident("neighbours", "-c", ask.chain.file, "--role", "test", "--top", "5").out
     files = [line for line in said.splitlines() if line.endswith(".parquet")]
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
     assert rows
@@ -102,5 +104,5 @@ def test_the_neighbours_of_a_role_are_those_of_search_and_a_second_run_does_noth
         assert row["neighbours"] == [hit["image_id"] for hit in hits]
         assert row["scores"] == [hit["score"] for hit in hits]
     parts = sorted(ask.chain.lake.glob("neighbours/*/parts/*"))
-    assert nc("neighbours", "-c", ask.chain.file, "--role", "test", "--top", "5").out == said
+    assert resident("neighbours", "-c", ask.chain.file, "--role", "test", "--top", "5").out == said
     assert sorted(ask.chain.lake.glob("neighbours/*/parts/*")) == parts

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from neuroconcepts_ray.distributed.compat import SNAPSHOT
-from tests.conftest import Chain, Cluster, Command
+from tests.conftest import Chain, Cluster, Command, Resident
 from tests.test_chain import kill, wait_for
 
 TWO = ("--set", "sae.workers=2", "--set", "sae.threads=2", "--set", "sae.batch_size=64")
@@ -50,10 +50,10 @@ def is_below(pid: int, root: int, parents: dict[int, int]) -> bool:
 
 
 def test_two_workers_fit_as_well_as_one_and_a_killed_one_leaves_no_trace(
-    chain: Chain, cluster: Cluster, nc: Command, tmp_path: Path
+    chain: Chain, cluster: Cluster, nc: Command, resident: Resident, tmp_path: Path
 ) -> None:
     calm, torn = (chain.clone(tmp_path / name, without=FITTED) for name in ("calm", "torn"))
-    nc("fit", "-c", calm.file, *TWO)
+    resident("fit", "-c", calm.file, *TWO)
     process = nc.start("fit", "-c", torn.file, *TWO)
     wait_for(lambda: list(torn.lake.glob("training/*/progress.json")), process)
     before = training_workers(cluster)
