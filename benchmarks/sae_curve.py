@@ -95,7 +95,9 @@ class PCA:
     """What PCA leaves of each image, by number of components; between two numbers it is interpolated."""
 
     def __init__(self, archive: Archive) -> None:
-        mean, directions = principal(archive.fitted, archive.fitted.shape[1])
+        mean = archive.fitted.mean(axis=0, dtype=np.float64)
+        centred = archive.fitted - mean
+        directions = principal(centred.T @ centred, archive.fitted.shape[1])
         centred = archive.x - mean
         explained = np.square(centred @ directions.T)[:, ::-1].cumsum(axis=1)  # ascending eigenvalues
         whole = np.square(centred).sum(axis=1)[:, None]
@@ -157,13 +159,13 @@ def cfn() -> list[tuple[str, float, dict[str, Any]]]:
 
 def compare(archive: Archive) -> dict[str, Any]:
     """Every point of the family beside its controls."""
+    pca, x = PCA(archive), archive.x.astype(np.float64)
     began = time.perf_counter()
     fitted: list[Fitted] = []
     for part in (counted(), penalised(archive.fitted.shape[1]), cfn()):
         fitted += train(archive, part)
         print(f"{len(fitted)} SAEs after {time.perf_counter() - began:.0f} s", file=sys.stderr)
     seconds = time.perf_counter() - began
-    pca, x = PCA(archive), archive.x.astype(np.float64)
     whole, mean = variance(x), archive.fitted.mean(axis=0, dtype=np.float64)
     by = {name: [one for one in fitted if one.member == name] for name in (*COUNTED, *PENALISED, CFN)}
 
@@ -290,7 +292,7 @@ def main() -> None:
                 show("real films", results["real films"])
             else:
                 print("\nreal films: skipped, shared/data is not beside the project")
-    OUT.mkdir(exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "sae_curve.json").write_text(json.dumps(results, indent=2))
 
 

@@ -29,7 +29,7 @@ from neuroconcepts_ray.sae.measure import PART as METRICS
 from neuroconcepts_ray.sae.measure import measured
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
 from neuroconcepts_ray.sae.peers import ALONE
-from neuroconcepts_ray.sae.progress import Progress, check_shapes
+from neuroconcepts_ray.sae.progress import Progress, check_state
 from neuroconcepts_ray.sae.source import training_rows
 
 HISTORY = "history.json"
@@ -85,7 +85,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
             members[artifact] = Member(config, begin(rows, config))
             continue
         tensors = _of_member(resume.tensors, artifact)
-        check_shapes(tensors, config.width(rows.d), rows.d)
+        check_state(tensors, config.width(rows.d), rows.d)
         state = Progress.from_tensors(tensors, resume.meta["step"], spec["device"])
         members[artifact] = Member(config, state, history)
         del tensors  # of the mapped file

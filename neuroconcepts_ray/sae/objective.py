@@ -76,3 +76,18 @@ class Objective(Protocol):
 
     def fitted(self, w: Weights, buffers: Weights) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"], Activation]:
         """Encoder, its bias and the activation that encode as the trained member does."""
+
+
+class Bare:
+    """What a member does that has neither parameters nor buffers of its own."""
+
+    def own(self, w: Weights, x: Float[Tensor, "b d"]) -> Weights:  # noqa: ARG002
+        """None."""
+        return {}
+
+    def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
+        """None."""
+        return {}
+
+    def observe(self, buffers: Weights, losses: Losses) -> None:
+        """Nothing to keep."""

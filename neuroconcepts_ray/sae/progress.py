@@ -75,7 +75,7 @@ class Progress:
         )
 
 
-def check_shapes(tensors: dict[str, Tensor], n: int, d: int) -> None:
+def check_state(tensors: dict[str, Tensor], n: int, d: int) -> None:
     """Refuse a checkpoint of another width or dimension; it stays as it is.
 
     Raises:

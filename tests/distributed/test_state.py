@@ -8,7 +8,7 @@ import torch
 
 from neuroconcepts_ray.distributed.train import State
 from neuroconcepts_ray.errors import InputError
-from neuroconcepts_ray.sae.progress import check_shapes
+from neuroconcepts_ray.sae.progress import check_state
 
 
 @pytest.mark.parametrize("damage", ["pickle", "torn", "gone", "meta"])
@@ -32,4 +32,4 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path: Path, damage: str) -
 
 def test_a_checkpoint_of_another_dimension_is_named() -> None:
     with pytest.raises(InputError, match="does not fit"):
-        check_shapes({"idle": torch.zeros(4), "mean": torch.zeros(3), "scale": torch.zeros(())}, 4, 2)
+        check_state({"idle": torch.zeros(4), "mean": torch.zeros(3), "scale": torch.zeros(())}, 4, 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from neuroconcepts_ray.sae.activation import Activation, JumpReLU
 from neuroconcepts_ray.sae.family.auxk import AuxK
 from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
-from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
+from neuroconcepts_ray.sae.objective import Bare, Losses, Moment, Weights, pre_activations
 
 DECAY = 0.99
 """Of the moving average of the smallest value that fires: about the last hundred batches."""
@@ -57,7 +57,7 @@ def threshold(buffers: Weights, n: int) -> JumpReLU:
 
 
 @dataclass(frozen=True)
-class BatchTopKObjective:
+class BatchTopKObjective(Bare):
     """Mean squared error of the rows·k largest of the batch, and AuxK for the dead.
 
     Attributes:
@@ -75,10 +75,6 @@ class BatchTopKObjective:
     def at(self, step: int) -> "BatchTopKObjective":
         """With k as it is at a step."""
         return replace(self, k=round(self.warmup.at(step, float(self.k))))
-
-    def own(self, w: Weights, x: Float[Tensor, "b d"]) -> Weights:  # noqa: ARG002
-        """No parameters of its own."""
-        return {}
 
     def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
         """The moving average of the smallest value that fires, and the weight of it."""

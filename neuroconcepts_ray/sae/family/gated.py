@@ -9,11 +9,11 @@ from torch import Tensor
 from neuroconcepts_ray.sae.activation import Activation, JumpReLU
 from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
 from neuroconcepts_ray.sae.family.relu import l1_coefficient
-from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
+from neuroconcepts_ray.sae.objective import Bare, Losses, Moment, Weights, pre_activations
 
 
 @dataclass(frozen=True)
-class GatedObjective:
+class GatedObjective(Bare):
     """π = (x − b_dec) W_gateᵀ + b_gate; z = [π > 0]·ReLU(exp(r_mag)·(x − b_dec) W_gateᵀ + b_mag).
 
     W_enc and b_enc are W_gate and b_gate; r_mag and b_mag are its own. L1 is on ReLU(π) alone, so that z does not
@@ -37,10 +37,6 @@ class GatedObjective:
         """r_mag and b_mag zero: both paths begin alike."""
         return {"r_mag": torch.zeros_like(w["b_enc"]), "b_mag": torch.zeros_like(w["b_enc"])}
 
-    def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
-        """None."""
-        return {}
-
     def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
         """‖x − x̂(z)‖² / (b d) + λ Σ ReLU(π) / b + ‖x − x̂_frozen(ReLU(π))‖² / (b d), as in the paper, but over d."""
         gate = pre_activations(w, x)
@@ -59,9 +55,6 @@ class GatedObjective:
             fires.sum() / moment.rows,
             fires.any(dim=0),
         )
-
-    def observe(self, buffers: Weights, losses: Losses) -> None:
-        """Nothing to keep."""
 
     def fitted(
         self,

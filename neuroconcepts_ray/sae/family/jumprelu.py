@@ -10,7 +10,7 @@ from torch import Tensor
 from neuroconcepts_ray.sae.activation import Activation, JumpReLU
 from neuroconcepts_ray.sae.family.batchtopk import batch_topk
 from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
-from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
+from neuroconcepts_ray.sae.objective import Bare, Losses, Moment, Weights, pre_activations
 
 L0_COEFFICIENT = 1.0
 """λ where the config has none, beside a squared error that is 1 for inputs of unit variance left unexplained."""
@@ -63,7 +63,7 @@ def above(pre: Float[Tensor, "b n"], theta: Float[Tensor, " n"], bandwidth: floa
 
 
 @dataclass(frozen=True)
-class JumpReLUObjective:
+class JumpReLUObjective(Bare):
     """Mean squared error plus λ(L0/k − 1)², with L0 the mean over the batch: thresholds move until k fire on average.
 
     The quadratic penalty is that of Gemma Scope 2's technical report; with the paper's linear λ·L0 the L0 that
@@ -99,10 +99,6 @@ class JumpReLUObjective:
         smallest = torch.where(torch.isfinite(smallest), smallest, 1)  # nothing is positive
         return {"log_theta": smallest.log().expand(len(w["b_enc"])).clone()}
 
-    def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
-        """None."""
-        return {}
-
     def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
         """‖x − x̂‖² / (b d) + λ(L0/k − 1)²."""
         pre, theta = pre_activations(w, x), w["log_theta"].exp()
@@ -116,9 +112,6 @@ class JumpReLUObjective:
         l0_loss = value + 2 * excess / self.k * (l0 - l0.detach())
         total = reconstruction + self.share * self.penalty * l0_loss
         return Losses(total, reconstruction.detach(), l0.detach(), (z > 0).any(dim=0))
-
-    def observe(self, buffers: Weights, losses: Losses) -> None:
-        """Nothing to keep."""
 
     def fitted(
         self,

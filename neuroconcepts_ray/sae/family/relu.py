@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neuroconcepts_ray.sae.activation import Activation, JumpReLU
 from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
-from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
+from neuroconcepts_ray.sae.objective import Bare, Losses, Moment, Weights, pre_activations
 
 CONCEPTS_FROM_NEURONS = {
     "variant": "relu_l1",
@@ -38,7 +38,7 @@ def l1_coefficient(penalty: float | None, d: int) -> float:
 
 
 @dataclass(frozen=True)
-class ReLUObjective:
+class ReLUObjective(Bare):
     """Mean over dimensions of the squared error, plus λ times the sum of codes.
 
     Attributes:
@@ -55,14 +55,6 @@ class ReLUObjective:
         """With the share of the penalty at a step."""
         return replace(self, share=self.warmup.at(step, 1.0))
 
-    def own(self, w: Weights, x: Float[Tensor, "b d"]) -> Weights:  # noqa: ARG002
-        """No parameters of its own."""
-        return {}
-
-    def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
-        """None."""
-        return {}
-
     def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
         """‖x − x̂‖² / (b d) + λ Σ|z| / b."""
         z = pre_activations(w, x).relu()
@@ -73,9 +65,6 @@ class ReLUObjective:
         return Losses(
             reconstruction + self.share * l1, reconstruction.detach(), fires.sum() / moment.rows, fires.any(dim=0)
         )
-
-    def observe(self, buffers: Weights, losses: Losses) -> None:
-        """Nothing to keep."""
 
     def fitted(
         self,

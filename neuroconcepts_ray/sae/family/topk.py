@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from neuroconcepts_ray.sae.activation import Activation, TopK
 from neuroconcepts_ray.sae.family.auxk import AuxK
 from neuroconcepts_ray.sae.family.ramp import AT_ONCE, Ramp
-from neuroconcepts_ray.sae.objective import Losses, Moment, Weights, pre_activations
+from neuroconcepts_ray.sae.objective import Bare, Losses, Moment, Weights, pre_activations
 
 
 @dataclass(frozen=True)
-class TopKObjective:
+class TopKObjective(Bare):
     """Mean squared error of the k largest, and AuxK for the dead.
 
     Attributes:
@@ -30,14 +29,6 @@ class TopKObjective:
         """With k as it is at a step."""
         return replace(self, k=round(self.warmup.at(step, float(self.k))))
 
-    def own(self, w: Weights, x: Float[Tensor, "b d"]) -> Weights:  # noqa: ARG002
-        """No parameters of its own."""
-        return {}
-
-    def buffers(self, n: int, device: torch.device) -> Weights:  # noqa: ARG002
-        """None."""
-        return {}
-
     def losses(self, w: Weights, x: Float[Tensor, "b d"], moment: Moment) -> Losses:
         """‖x − x̂‖² / (b d) + AuxK."""
         pre = pre_activations(w, x)
@@ -47,9 +38,6 @@ class TopKObjective:
         total = reconstruction + self.aux.loss(pre, residual, w["W_dec"], moment.dead, moment.peers)
         fires = z > 0
         return Losses(total, reconstruction.detach(), fires.sum() / moment.rows, fires.any(dim=0))
-
-    def observe(self, buffers: Weights, losses: Losses) -> None:
-        """Nothing to keep."""
 
     def fitted(
         self,
