@@ -135,7 +135,8 @@ class Recovery:
         with np.errstate(divide="ignore", invalid="ignore"):
             points = (one.auroc - 0.5) / (self.probe.auroc - 0.5)
             drawn = (one.draws - 0.5) / (self.probe.draws - 0.5)
-        return np.where(able, points, np.nan), np.where(able, drawn, np.nan)
+        # In a draw where the probe is at exactly one half there is no share.
+        return np.where(able, points, np.nan), np.where(able & np.isfinite(drawn), drawn, np.nan)
 
 
 def recover(

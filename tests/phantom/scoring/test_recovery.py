@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from neuroconcepts_ray.phantom.scoring.cells import Cells
 from neuroconcepts_ray.phantom.scoring.factors import Question
 from neuroconcepts_ray.phantom.scoring.recovery import Candidates, Recovery, choose, recover
 
@@ -106,3 +107,14 @@ def test_questions_of_one_mask_are_chosen_together_as_each_alone() -> None:
     alone = [choose(Candidates(scores, True), [question], ROLES) for question in asked]
     assert together.neurons.tolist() == [chosen.neurons[0] for chosen in alone]
     assert together.signs.tolist() == [chosen.signs[0] for chosen in alone]
+
+
+def test_draws_in_which_the_probe_is_at_one_half_have_no_share() -> None:
+    def told(draws: list[float]) -> Cells:
+        return Cells(("it",), (100,), (50,), np.array([True]), np.array([0.7]), np.array(draws)[:, None])
+
+    question = Question("it", "labelled", np.zeros(1))
+    probe, found = told([0.9, 0.9, 0.5] + [0.9] * 197), told([0.7] * 200)
+    both = Recovery((question,), {}, probe, {"a": found, "b": found})
+    assert both.share("a")[1][:, 0] == pytest.approx(0.5)
+    assert both.less("a", "b", ("labelled",)) == (0.0, 0.0, 0.0)
