@@ -4,7 +4,7 @@ Each seed is a world of its own. Its archives are written, the chain runs over t
 is the truth opened: black box, recovery by latents, units, PCA and random directions, counterfactual twins, patients
 out of distribution, random labels, reports of others. docs/phantom.md tells what passing proves and what it does not.
 
-make science                       # seeds 1 2 3
+make science                       # seeds 2001 2002 2003
 make science SEEDS="7 8 9"
 """
 
@@ -23,7 +23,7 @@ OUT = Path(__file__).parent / "out"
 
 def parsed() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = [int(seed) for seed in os.environ.get("SEEDS", "1 2 3").split()]
+    default = [int(seed) for seed in os.environ.get("SEEDS", "2001 2002 2003").split()]
     options.add_argument("--seeds", type=int, nargs="+", default=default, help="worlds; else those of SEEDS")
     options.add_argument("--patients", type=int, default=PATIENTS, help=f"of the main archive ({PATIENTS})")
     choices = [part.name for part in PARTS]

@@ -52,7 +52,7 @@ class SAEConfig(StrictModel):
     """k at the first step, from which it moves linearly to `k` over `k_warmup` steps; none = `k` throughout."""
     k_warmup: int = Field(100, ge=1)
     """Steps until k is reached, where `k_start` is given."""
-    prefixes: list[float] = Field([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0], min_length=1)
+    prefixes: list[float] = Field([1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0], min_length=1)
     """Rising shares of the latents, the last of them 1: the first so many of a matryoshka reconstruct alone."""
     penalty: float | None = Field(None, ge=0)
     """Coefficient beside the mean squared error per dimension: of Σ|z| in relu_l1 and gated, none = 2/d; of
