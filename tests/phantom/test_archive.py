@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.phantom import archive
 from neuroconcepts_ray.phantom.archive import TABLES, table_path, write_archive
@@ -108,6 +109,31 @@ def test_the_truth_may_not_lie_inside_the_archive(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="truth"):
             write_archive(SMALL, tmp_path / "archive", tmp_path / "reports", tmp_path / public / "truth")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_a_folder_is_asked_for_and_a_damaged_state_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="a file stands"):
+        write(SMALL, tmp_path / "file")
+    (tmp_path / "truth").mkdir()
+    for state in ("{", "[]", '{"config": ""}', "\xff"):
+        (tmp_path / "truth" / archive.STATE).write_text(state, encoding="latin-1")
+        with pytest.raises(ConfigError, match="does not tell which"):
+            write(SMALL, tmp_path)
+    assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"validate_share": 0.6, "test_share": 0.5}, "^validate_share and test_share are together more than 1"),
+        ({"layout": "ddsm", "reports": "independent"}, "^reports: independent makes no sense"),
+        ({"layout": "ham10000", "twins": 1}, "^twins are drawn of chest films alone"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused_in_one_line(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        validate(PhantomConfig, wrong)
 
 
 def test_the_layout_is_that_of_mimic_cxr_jpg(written: Path) -> None:
