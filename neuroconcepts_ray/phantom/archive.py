@@ -18,11 +18,8 @@ from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.layouts.choice import layout_of
-from neuroconcepts_ray.phantom.layouts.mimic import TABLES, table_path
 from neuroconcepts_ray.phantom.shelf import Shelf, write_whole
 from neuroconcepts_ray.phantom.truth import SCHEMA
-
-__all__ = ["BLOCK", "STATE", "TABLES", "table_path", "write_archive", "write_block"]
 
 BLOCK = 50
 """Patients that are drawn and recorded together."""

@@ -13,11 +13,13 @@ from PIL import Image
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.phantom import archive
-from neuroconcepts_ray.phantom.archive import TABLES, table_path, write_archive
+from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.draw import FINDINGS, draw_patient
+from neuroconcepts_ray.phantom.draw import draw_patient
+from neuroconcepts_ray.phantom.layouts.mimic import TABLES, table_path
 from neuroconcepts_ray.phantom.scoring.truth import load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS
+from neuroconcepts_ray.phantom.world import FINDINGS
 
 SMALL = PhantomConfig(patients=8, height=76, width=64, seed=3)
 

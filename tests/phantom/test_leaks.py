@@ -13,9 +13,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from neuroconcepts_ray.phantom import shelf
-from neuroconcepts_ray.phantom.archive import STATE, table_path, write_archive
+from neuroconcepts_ray.phantom.archive import STATE, write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.layouts import ddsm, fairvlmed, ham10000, mimic
+from neuroconcepts_ray.phantom.layouts.mimic import table_path
 from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.stats import auroc
 
