@@ -180,6 +180,8 @@ def remarks(result: Result) -> list[str]:
             one = means[method]
             if latents and one and (one["margin"]["value"] or 0) >= (latents["margin"]["value"] or 0):
                 said.append(f"{NAMES[method]} answer twins as selectively as latents ({kind}).")
+            if latents and one and (one["right"]["value"] or 0) >= (latents["right"]["value"] or 0):
+                said.append(f"{NAMES[method]} move the right way on twins as often as latents ({kind}).")
     return said
 
 
