@@ -83,7 +83,8 @@ def write_archive(
         done += min(BLOCK - start % BLOCK, config.patients - start)
         if progress is not None:
             progress(done, config.patients)
-    for table, data in layout.closing(config):
+    # All are made before the first is written: a run that is killed while it labels leaves no table beside older ones.
+    for table, data in list(layout.closing(config)):
         write_whole(root / table, data)
     write_whole(truth_root / STATE, json.dumps({"config": digest, "patients": config.patients}).encode())
     return sum(stop - start for start, stop in bounds)

@@ -16,6 +16,7 @@ from neuroconcepts_ray.phantom import archive
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import draw_patient
+from neuroconcepts_ray.phantom.layouts import mimic
 from neuroconcepts_ray.phantom.layouts.mimic import TABLES, table_path
 from neuroconcepts_ray.phantom.scoring.truth import load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS
@@ -97,6 +98,23 @@ def test_an_interrupted_archive_has_no_tables_and_is_finished_by_the_same_comman
     assert not any(table_path(tmp_path / "archive", table).exists() for table in TABLES)
     assert write(SMALL, tmp_path) == 2
     assert digests(tmp_path / "archive") == digests(written / "archive")
+
+
+def test_no_table_is_written_before_all_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(SMALL.model_copy(update={"patients": 2}), tmp_path)
+    before = digests(tmp_path / "archive")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mimic, "label_tables", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write(SMALL, tmp_path)
+    after = digests(tmp_path / "archive")
+    assert {name: after[name] for name in before} == before
+    assert write(SMALL, tmp_path) == 0
+    assert set(digests(tmp_path / "archive")) == set(after)
 
 
 def test_another_config_or_fewer_patients_in_the_same_place_is_refused(written: Path) -> None:
