@@ -10,6 +10,7 @@ make science SEEDS="7 8 9"
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -23,13 +24,13 @@ OUT = Path(__file__).parent / "out"
 
 def parsed() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = [int(seed) for seed in os.environ.get("SEEDS", "2001 2002 2003").split()]
-    options.add_argument("--seeds", type=int, nargs="+", default=default, help="worlds; else those of SEEDS")
+    options.add_argument("--seeds", type=int, nargs="+", help="worlds; else those of SEEDS")
     options.add_argument("--patients", type=int, default=PATIENTS, help=f"of the main archive ({PATIENTS})")
     choices = [part.name for part in PARTS]
     options.add_argument("--only", nargs="+", choices=choices, default=[], help="parts beside main; else all")
     options.add_argument("--folder", type=Path, default=OUT / "science", help="where archives and lakes are kept")
-    return options.parse_args()
+    # What is said later counts.
+    return options.parse_args(["--seeds", *os.environ.get("SEEDS", "2001 2002 2003").split(), *sys.argv[1:]])
 
 
 def main() -> None:

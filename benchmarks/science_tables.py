@@ -161,25 +161,28 @@ def remarks(result: Result) -> list[str]:
     """What a reader of the tables must not overlook."""
     said, found = [], result["recovery"]
     for kind in ("labelled", "all unlabelled"):
+        word = kind.removeprefix("all ")
         for method in METHODS[1:]:
             less = found["latents_less"][kind][method]
             if less["share"] is None:
                 continue
             if less["high"] < 0:
-                said.append(f"{NAMES[method]} recover more than latents of what is {kind}.")
+                said.append(f"{NAMES[method]} recover more than latents of what is {word}.")
             elif less["low"] <= 0:
-                said.append(f"{NAMES[method]} recover as much as latents of what is {kind}: the interval holds 0.")
+                said.append(f"{NAMES[method]} recover as much as latents of what is {word}: the interval holds 0.")
         questions = [q for q in found["questions"].values() if q["methods"]["latents"]["share"] is not None]
         mine = [q["methods"] for q in questions if q["kind"] in (UNLABELLED if kind != "labelled" else ("labelled",))]
         worse = [m for m in mine if m["random"]["share"] >= m["latents"]["share"]]
         if worse:
-            said.append(f"Random directions do as well as latents on {len(worse)} of {len(mine)} questions ({kind}).")
+            said.append(f"Random directions do as well as latents on {len(worse)} of {len(mine)} questions ({word}).")
         means = {m: one["means"].get(kind) for m, one in result["twins"]["neurons"].items()}
         latents = means["latents"]
         for method in METHODS[1:]:
             one = means[method]
             if latents and one and (one["margin"]["value"] or 0) >= (latents["margin"]["value"] or 0):
-                said.append(f"{NAMES[method]} answer twins as selectively as latents ({kind}).")
+                said.append(f"{NAMES[method]} answer twins as selectively as latents ({word}).")
+            if latents and one and (one["right"]["value"] or 0) >= (latents["right"]["value"] or 0):
+                said.append(f"{NAMES[method]} move the right way on twins as often as latents ({word}).")
     return said
 
 

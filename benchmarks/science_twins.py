@@ -11,12 +11,12 @@ from benchmarks.science_opened import METHODS, Opened, labels_of, read_films
 from benchmarks.science_score import told
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.activations.fresh import infer
-from neuroconcepts_ray.catalog.tables import load_catalog, positions
+from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.phantom.scoring.cells import Cells, cells, plain
 from neuroconcepts_ray.phantom.scoring.factors import PARENT, UNLABELLED, VISIBLE
 from neuroconcepts_ray.phantom.scoring.recovery import Recovery
 from neuroconcepts_ray.phantom.scoring.truth import Truth, Twins
-from neuroconcepts_ray.phantom.scoring.twins import Estimate, effect, mean, mean_of, moves, reliance
+from neuroconcepts_ray.phantom.scoring.twins import Estimate, effect, in_deviations, mean, mean_of, moves, reliance
 from neuroconcepts_ray.phantom.truth import FACTORS
 from neuroconcepts_ray.phantom.world import SHORTCUTS
 from neuroconcepts_ray.pipeline import Pipeline
@@ -74,9 +74,8 @@ def _neurons(
     spread = chosen.scores(one.encode(run.x[run.test])).std(axis=0)
     said = chosen.scores(one.encode(x))
     change = said[having] - said[without]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = change / spread
-    usable = (chosen.neurons >= 0) & (spread > 0)
+    scaled = in_deviations(change, spread)
+    usable = chosen.neurons >= 0
     each: dict[str, Any] = {}
     effects = {}
     for factor, rows in pairs.items():
@@ -84,6 +83,7 @@ def _neurons(
         each[factor] = None
         if not usable[own]:
             continue
+        # A neuron that was chosen for two factors stands among the others of each: it tells them not apart.
         others = [
             other
             for other, question in enumerate(found.questions)
@@ -91,7 +91,6 @@ def _neurons(
             and question.name in FACTORS
             and question.kind != "invisible"
             and _family(question.name) != _family(factor)
-            and chosen.neurons[other] != chosen.neurons[own]
         ]
         effects[factor] = effect(scaled[rows], own, others).figures
         each[factor] = {key: _plain(mean(values)) for key, values in effects[factor].items()}
@@ -150,7 +149,6 @@ def abroad(
     ids, labels = catalog.image_ids, run.head.labels
     films = read_films(line.lake, have["catalog"], line.config.catalog.root, ids.tolist())
     logits = infer(run.lake, run.have, ids.tolist(), films)["logits"].astype(np.float64)
-    groups = catalog.groups[positions(ids, catalog.image_ids)]
     away = {"labels": labels_of(catalog, ids, labels), "truth": told(truth_abroad, ids, labels)}
     home = {"labels": run.y, "truth": told(truth, run.ids, labels)}
     figures: dict[str, Any] = {}
@@ -158,7 +156,7 @@ def abroad(
         inside = cells(
             run.logits[run.test].astype(np.float64), home[against][run.test], run.groups[run.test], labels, least=least
         )
-        outside = cells(logits, away[against], groups, labels, least=least)
+        outside = cells(logits, away[against], catalog.groups, labels, least=least)
         figures[against] = _drops(inside, outside, ties)
     return figures
 

@@ -158,7 +158,8 @@ def validate(model: type[Model], raw: Mapping[str, Any]) -> Model:
             key = ".".join(str(part) for part in item["loc"])
             got = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r})"
             told = "there is no such key" if item["type"] == "extra_forbidden" else item["msg"]
-            lines.append(f"{key}: {told}{got}")
+            # What a model says of several of its keys has no key of its own.
+            lines.append(f"{key + ': ' if key else ''}{told.removeprefix('Value error, ')}{got}")
         more = f" (+{len(lines) - 5} more)" if len(lines) > 5 else ""
         raise ConfigError(
             "; ".join(lines[:5]) + more, remedy="`neuroconcepts config` lists every key with its meaning"

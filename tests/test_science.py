@@ -94,12 +94,16 @@ def test_where_controls_do_as_well_the_report_says_it() -> None:
         "questions": {"Edema": question},
     }
     margins = {"latents": 0.5, "units": 0.7, "PCA": 0.4, "random": 0.1}
-    twins = {m: {"means": {"labelled": {"margin": {"value": margin}}}} for m, margin in margins.items()}
+    rights = {"latents": 0.8, "units": 0.7, "PCA": 0.9, "random": 0.7}
+    twins = {
+        m: {"means": {"labelled": {"margin": {"value": margins[m]}, "right": {"value": rights[m]}}}} for m in margins
+    }
     assert science_tables.remarks({"recovery": found, "twins": {"neurons": twins}}) == [
         "Units recover more than latents of what is labelled.",
         "Principal components recover as much as latents of what is labelled: the interval holds 0.",
         "Random directions do as well as latents on 1 of 1 questions (labelled).",
         "Units answer twins as selectively as latents (labelled).",
+        "Principal components move the right way on twins as often as latents (labelled).",
     ]
 
 

@@ -6,7 +6,6 @@ tables is not finished. A finished one is left alone; a greater ``patients`` dra
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -19,10 +18,8 @@ from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.layouts.choice import layout_of
-from neuroconcepts_ray.phantom.layouts.mimic import TABLES, table_path
+from neuroconcepts_ray.phantom.shelf import Shelf, write_whole
 from neuroconcepts_ray.phantom.truth import SCHEMA
-
-__all__ = ["BLOCK", "STATE", "TABLES", "table_path", "write_archive", "write_block"]
 
 BLOCK = 50
 """Patients that are drawn and recorded together."""
@@ -51,12 +48,15 @@ def write_archive(
         Number of patients drawn now; 0 if the archive was finished.
 
     Raises:
-        ConfigError: The truth would lie inside the archive, or the roots hold another config's archive.
+        ConfigError: The truth would lie inside the archive, a root is a file, or the roots hold another config's
+            archive, or one whose state cannot be read.
     """
     root, reports_root, truth_root = (Path(path).resolve() for path in (root, reports_root, truth_root))
     for public in (root, reports_root):
         if truth_root.is_relative_to(public):
             raise ConfigError("the truth must not lie inside the archive", where="truth_root")
+    for folder in (root, reports_root, truth_root):
+        _refuse_file(folder)
     digest = _digest(config)
     state = _read_state(truth_root)
     if state is not None and state["config"] != digest:
@@ -77,15 +77,16 @@ def write_archive(
             "the archive holds more patients than asked for", value=config.patients, limit=f"at least {done}",
             where="phantom.patients", remedy="Give another root; patients can be appended, not taken away",
         )  # fmt: skip
-    _write(truth_root / STATE, json.dumps({"config": digest, "patients": 0}).encode())
+    write_whole(truth_root / STATE, json.dumps({"config": digest, "patients": 0}).encode())
     bounds = [(start, min(start + BLOCK - start % BLOCK, config.patients)) for start in _starts(done, config.patients)]
     for start, _ in _run(config, root, reports_root, truth_root, bounds):
         done += min(BLOCK - start % BLOCK, config.patients - start)
         if progress is not None:
             progress(done, config.patients)
-    for table, data in layout.closing(config):
-        _write(root / table, data)
-    _write(truth_root / STATE, json.dumps({"config": digest, "patients": config.patients}).encode())
+    # All are made before the first is written: a run that is killed while it labels leaves no table beside older ones.
+    for table, data in list(layout.closing(config)):
+        write_whole(root / table, data)
+    write_whole(truth_root / STATE, json.dumps({"config": digest, "patients": config.patients}).encode())
     return sum(stop - start for start, stop in bounds)
 
 
@@ -105,8 +106,23 @@ def _read_state(truth_root: Path) -> dict[str, object] | None:
     path = truth_root / STATE
     if not path.exists():
         return None
-    state: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        state = json.loads(path.read_bytes())
+    except ValueError:
+        state = None
+    if not isinstance(state, dict) or not {"config", "patients"} <= state.keys():
+        raise ConfigError(
+            f"{STATE} does not tell which phantom the folder holds", where="phantom", remedy="Give another root"
+        )
     return state
+
+
+def _refuse_file(folder: Path) -> None:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(
+            "a file stands where a folder is asked for", value=there.name, where="phantom", remedy="Give another root"
+        )
 
 
 def _blocks_done(truth_root: Path) -> int:
@@ -119,14 +135,6 @@ def _blocks_done(truth_root: Path) -> int:
         else:
             path.unlink()
     return done
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 def _run(
@@ -147,9 +155,10 @@ def write_block(
 ) -> tuple[int, int]:
     """Draw the patients from ``start`` to before ``stop``: films and reports, then their truth as the receipt."""
     rows: list[dict[str, object]] = []
-    layout = layout_of(config)
+    layout, shelf = layout_of(config), Shelf(root, reports_root)
     for index in range(config.first + start, config.first + stop):
-        rows.extend(layout.patient(config, index, root, reports_root))
+        rows.extend(layout.patient(config, index, shelf))
+    shelf.empty()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    _write(truth_root / f"truth-{start:06d}-{stop:06d}.parquet", to_parquet(table))
+    write_whole(truth_root / f"truth-{start:06d}-{stop:06d}.parquet", to_parquet(table))
     return start, stop

@@ -72,3 +72,15 @@ class PhantomConfig(StrictModel):
         if self.twins and self.layout not in ("mimic-cxr-jpg", "r2gen"):
             raise ValueError(f"twins are drawn of chest films alone; the layout {self.layout} has none")
         return self
+
+    @model_validator(mode="after")
+    def _independent_reports_need_reports(self) -> "PhantomConfig":
+        if self.reports == "independent" and self.layout in ("ddsm", "ham10000"):
+            raise ValueError(f"reports: independent makes no sense in the layout {self.layout}, which has no reports")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_are_shares_of_one_archive(self) -> "PhantomConfig":
+        if self.validate_share + self.test_share > 1:
+            raise ValueError("validate_share and test_share are together more than 1")
+        return self

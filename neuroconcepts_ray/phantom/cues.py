@@ -44,7 +44,7 @@ HISTORY = re.compile(
 
 STILL = words(
     r"unchanged", r"stable", r"persist\w*", r"again", r"remains?", r"continu\w+", r"increas\w+", r"decreas\w+",
-    r"larger",     r"smaller", r"worse\w*", r"improv\w+", r"similar", r"still", r"chang\w*", r"redemonstrated", r"now",
+    r"larger", r"smaller", r"worse\w*", r"improv\w+", r"similar", r"still", r"chang\w*", r"redemonstrated", r"now",
 )  # fmt: skip
 """… unless the statement goes on to how it is now."""
 
@@ -84,7 +84,7 @@ class Reader:
 
 _DOUBT_BEFORE = (
     r"possibl[ey]", r"possibility of", r"may", r"might", r"could", r"suspicio(?:us|n) (?:for|of)",
-    r"concern(?:ing)? for",     r"worrisome for", r"questionable", r"question of", r"questioned", r"equivocal",
+    r"concern(?:ing)? for", r"worrisome for", r"questionable", r"question of", r"questioned", r"equivocal",
     r"(?:cannot|can not|could not|not|difficult to|hard to)(?: \w+ly)? (?:exclude|rule out)", r"potential(?:ly)?",
     r"perhaps", r"versus", r"vs\.?", r"less likely", r"consider", r"rule out", r"if there is", r"whether",
     r"(?:not|no) certain", r"borderline",

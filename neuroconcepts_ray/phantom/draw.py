@@ -16,7 +16,7 @@ from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS, MARGINS, RACES, SHORTCUTS, UNREPORTED, World, draw_world
 
 _PERSISTENCE = 0.35
-_KINDS = {"patient": 1, "study": 2, "film": 3, "report": 4, "ids": 5, "artefacts": 6, "null": 7}
+_KINDS = {"patient": 1, "study": 2, "film": 3, "report": 4, "artefacts": 6, "null": 7}
 SEVERITIES = ("mild", "moderate", "severe")
 _SIDELESS = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Support Devices")
 

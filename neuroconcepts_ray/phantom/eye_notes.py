@@ -48,7 +48,7 @@ def write_note(config: PhantomConfig, subject: Subject, *, summarized: bool) -> 
     Each sign that is there is left out, and each that is not is denied, as often as the config says.
     """
     if config.reports == "independent":
-        # Another eye of the same person: nothing of it is on the image.
+        # A stranger's eye, told of this person: nothing of it is on the image.
         other = draw_subject(config.model_copy(update={"reports": "films"}), subject.index + 1_000_000)
         age, sex, race = subject.age, subject.sex, subject.race
     else:

@@ -142,7 +142,7 @@ def draw_lesion(config: PhantomConfig, index: int) -> Lesion:
     age = int(min(85, max(5, round((mean + 13 * z) / 5) * 5)))
     grave = diagnosis in ("akiec", "bcc", "mel")
     sex = "male" if male < 0.52 + (0.2 * config.confounds if grave else 0.0) else "female"
-    exposed = sunny < (2 * config.confounds * 0.5 if diagnosis in ("akiec", "bcc") else 0.12)
+    exposed = sunny < (config.confounds if diagnosis in ("akiec", "bcc") else 0.12)
     where = _SUNNY[sunny_place % len(_SUNNY)] if exposed else _PLACES[place % len(_PLACES)]
     if grave or by < 0.35:
         confirmed = "histo"

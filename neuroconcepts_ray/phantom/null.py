@@ -4,6 +4,7 @@ What is taken from a stranger has the rates and the wording of the true ones and
 """
 
 from dataclasses import replace
+from itertools import count
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.cues import READERS
@@ -11,8 +12,9 @@ from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
 from neuroconcepts_ray.phantom.labeller import label_report
 from neuroconcepts_ray.phantom.reports import write_report
 
-# Archives have numbers below 270,000 and at most eight studies a patient.
+# Archives have numbers below 250,000 and at most eight studies a patient; those of twins end below 300,000.
 _STRANGERS = {"labels": 1_000_000, "reports": 4_000_000}
+_NEXT = 10_000_000
 
 
 def stranger(config: PhantomConfig, patient: Patient, study: Study, purpose: str) -> tuple[Patient, Study]:
@@ -24,9 +26,12 @@ def stranger(config: PhantomConfig, patient: Patient, study: Study, purpose: str
         study: The study that gets a stranger; the films' views stay its own.
         purpose: "labels" or "reports".
     """
-    other = draw_patient(config, _STRANGERS[purpose] + 8 * patient.index + study.number)
-    # The last of his studies, so that comparisons are as frequent as in the archive.
-    return other, replace(other.studies[-1], films=study.films)
+    first = _STRANGERS[purpose] + 8 * patient.index + study.number
+    # A follow-up gets a follow-up, so that comparisons are as frequent as in the archive; which study of a patient it
+    # is tells nothing of what is on it. Who has too few studies is passed over.
+    drawn = (draw_patient(config, number) for number in count(first, _NEXT))
+    other = next(somebody for somebody in drawn if len(somebody.studies) > study.number)
+    return other, replace(other.studies[study.number], films=study.films)
 
 
 def archived_text(config: PhantomConfig, patient: Patient, study: Study) -> str:

@@ -11,8 +11,7 @@ import numpy as np
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import Finding, Patient, Study, generator
 from neuroconcepts_ray.phantom.lexicon import draw_lexicon
-from neuroconcepts_ray.phantom.meaning import denotes as denotes
-from neuroconcepts_ray.phantom.mentions import LABELS as LABELS
+from neuroconcepts_ray.phantom.mentions import LABELS
 from neuroconcepts_ray.phantom.speech import Speaker, change, pick
 from neuroconcepts_ray.phantom.wordings import SYMPTOMS
 from neuroconcepts_ray.phantom.world import FINDINGS, UNSEEN, draw_world

@@ -7,7 +7,6 @@ two is which is in the truth.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.draw import Finding, Patient, Study, draw_patient, generator, place
 from neuroconcepts_ray.phantom.films import render
 from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.shelf import write_whole
 from neuroconcepts_ray.phantom.truth import FACTORS, SPICULATED, bbox, png
 from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS
 
@@ -178,7 +178,7 @@ def write_twins(
     target = truth_root / "twins.parquet"
     if config.twins and (missing or not target.exists()):
         tables = [pq.read_table(parts / f"{number:04d}.parquet") for number in range(config.twins)]
-        _write(target, to_parquet(pa.concat_tables(tables).replace_schema_metadata(SCHEMA.metadata)))
+        write_whole(target, to_parquet(pa.concat_tables(tables).replace_schema_metadata(SCHEMA.metadata)))
     return len(missing)
 
 
@@ -229,15 +229,7 @@ def _write_number(config: PhantomConfig, root: Path, parts: Path, digest: str, n
             row |= {name: getattr(pair.finding, name) for name in ("side", "zone", "severity", "size")}
         rows.append(row)
     for name in sorted(films):
-        _write(root / f"{name}.jpg", films[name])
+        write_whole(root / f"{name}.jpg", films[name])
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    _write(parts / f"{number:04d}.parquet", to_parquet(table.replace_schema_metadata({"config": digest})))
+    write_whole(parts / f"{number:04d}.parquet", to_parquet(table.replace_schema_metadata({"config": digest})))
     return number
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)

@@ -119,7 +119,8 @@ def test_polarities_agree_with_what_the_authors_of_the_phantoms_reports_meant() 
     """An independent author's grammar: what it affirms, denies or suspects is read as such."""
     from neuroconcepts_ray.phantom.config import PhantomConfig
     from neuroconcepts_ray.phantom.draw import draw_patient
-    from neuroconcepts_ray.phantom.reports import denotes, write_report
+    from neuroconcepts_ray.phantom.meaning import denotes
+    from neuroconcepts_ray.phantom.reports import write_report
 
     words = {1.0: "affirmed", 0.0: "negated", -1.0: "uncertain"}
     turned = {"affirmed": "negated", "negated": "affirmed"}

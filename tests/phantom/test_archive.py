@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.phantom import archive
-from neuroconcepts_ray.phantom.archive import TABLES, table_path, write_archive
+from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
-from neuroconcepts_ray.phantom.draw import FINDINGS, draw_patient
+from neuroconcepts_ray.phantom.draw import draw_patient
+from neuroconcepts_ray.phantom.layouts import mimic
+from neuroconcepts_ray.phantom.layouts.mimic import TABLES, table_path
 from neuroconcepts_ray.phantom.scoring.truth import load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS
+from neuroconcepts_ray.phantom.world import FINDINGS
 
 SMALL = PhantomConfig(patients=8, height=76, width=64, seed=3)
 
@@ -96,6 +100,23 @@ def test_an_interrupted_archive_has_no_tables_and_is_finished_by_the_same_comman
     assert digests(tmp_path / "archive") == digests(written / "archive")
 
 
+def test_no_table_is_written_before_all_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(SMALL.model_copy(update={"patients": 2}), tmp_path)
+    before = digests(tmp_path / "archive")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mimic, "label_tables", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write(SMALL, tmp_path)
+    after = digests(tmp_path / "archive")
+    assert {name: after[name] for name in before} == before
+    assert write(SMALL, tmp_path) == 0
+    assert set(digests(tmp_path / "archive")) == set(after)
+
+
 def test_another_config_or_fewer_patients_in_the_same_place_is_refused(written: Path) -> None:
     with pytest.raises(ConfigError, match="another config"):
         write(SMALL.model_copy(update={"seed": 9}), written)
@@ -108,6 +129,31 @@ def test_the_truth_may_not_lie_inside_the_archive(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="truth"):
             write_archive(SMALL, tmp_path / "archive", tmp_path / "reports", tmp_path / public / "truth")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_a_folder_is_asked_for_and_a_damaged_state_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="a file stands"):
+        write(SMALL, tmp_path / "file")
+    (tmp_path / "truth").mkdir()
+    for state in ("{", "[]", '{"config": ""}', "\xff"):
+        (tmp_path / "truth" / archive.STATE).write_text(state, encoding="latin-1")
+        with pytest.raises(ConfigError, match="does not tell which"):
+            write(SMALL, tmp_path)
+    assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"validate_share": 0.6, "test_share": 0.5}, "^validate_share and test_share are together more than 1"),
+        ({"layout": "ddsm", "reports": "independent"}, "^reports: independent makes no sense"),
+        ({"layout": "ham10000", "twins": 1}, "^twins are drawn of chest films alone"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused_in_one_line(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        validate(PhantomConfig, wrong)
 
 
 def test_the_layout_is_that_of_mimic_cxr_jpg(written: Path) -> None:

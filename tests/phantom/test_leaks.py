@@ -3,6 +3,7 @@
 import csv
 import gzip
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from neuroconcepts_ray.phantom.archive import table_path, write_archive
+from neuroconcepts_ray.phantom import shelf
+from neuroconcepts_ray.phantom.archive import STATE, write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.layouts import ddsm, fairvlmed, ham10000, mimic
+from neuroconcepts_ray.phantom.layouts.mimic import table_path
 from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.stats import auroc
 
@@ -91,3 +95,43 @@ def test_the_probe_finds_what_a_size_would_tell(written: Path) -> None:
     noise = np.random.default_rng(1).normal(0, 400, len(there))
     leaky = np.column_stack([x, 6000 + 400 * there + noise])
     assert interval(scores(leaky, there, patients), there, patients, 0.95)[0] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("layout", "module", "name"),
+    [
+        ("mimic-cxr-jpg", mimic, "render"),
+        ("r2gen", mimic, "render"),
+        ("ddsm", ddsm, "render_mammogram"),
+        ("ham10000", ham10000, "render_lesion"),
+        ("fairvlmed", fairvlmed, "render_fundus"),
+    ],
+)
+def test_no_file_is_written_between_two_drawings_so_no_time_of_change_tells_how_long_one_took(
+    layout: str, module: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, drawn = getattr(module, name), []
+
+    def watched(*arguments: object) -> object:
+        drawn.append([path for path in tmp_path.rglob("*") if path.is_file() and path.name != STATE])
+        return draw(*arguments)
+
+    monkeypatch.setattr(module, name, watched)
+    config = PhantomConfig(layout=layout, patients=3, height=32, width=32)
+    write_archive(config, tmp_path / "archive", tmp_path / "reports", tmp_path / "truth")
+    assert len(drawn) >= 3
+    assert not any(drawn)
+    assert len(list((tmp_path / "archive").rglob("*"))) > len(drawn)
+
+
+def test_a_full_shelf_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "FULL", 10)
+    held = shelf.Shelf(tmp_path / "archive", tmp_path / "reports")
+    held.put("a/b.jpg", b"123456")
+    assert not list(tmp_path.iterdir())
+    held.put_report("c.txt", "7890")
+    held.put("d.jpg", b"1")
+    assert (tmp_path / "archive" / "a" / "b.jpg").read_bytes() == b"123456"
+    assert not (tmp_path / "archive" / "d.jpg").exists()
+    held.empty()
+    assert (tmp_path / "archive" / "d.jpg").read_bytes() == b"1"

@@ -13,6 +13,7 @@ from neuroconcepts_ray.phantom.labeller import label_report
 from neuroconcepts_ray.phantom.mentions import LABELS
 from neuroconcepts_ray.phantom.null import archived_labels, archived_text, stranger
 from neuroconcepts_ray.phantom.reports import write_report
+from neuroconcepts_ray.phantom.twins import FIRST, TOGGLED
 from neuroconcepts_ray.phantom.world import FINDINGS
 from neuroconcepts_ray.stats import patient_bootstrap
 
@@ -63,6 +64,13 @@ def test_rates_are_those_of_the_true_archive(null: str) -> None:
     assert 0.05 < READ[null].mean() < 0.2
 
 
+def test_independent_reports_compare_as_often_as_the_true_ones() -> None:
+    def compares(config: PhantomConfig) -> list[bool]:
+        return ["COMPARISON:  None." not in archived_text(config, *row) for row in STUDIES]
+
+    assert compares(INDEPENDENT) == compares(TRUE) == [study.number > 0 for _, study in STUDIES]
+
+
 def test_each_study_draws_its_labels_apart_even_those_of_one_patient() -> None:
     pairs = [
         (a, b) for a, b in zip(range(len(STUDIES)), range(1, len(STUDIES)), strict=False) if GROUPS[a] == GROUPS[b]
@@ -75,15 +83,15 @@ def test_each_study_draws_its_labels_apart_even_those_of_one_patient() -> None:
 
 
 def test_strangers_are_in_no_archive_and_no_two_nulls_share_one() -> None:
-    first, last = (replace(PATIENTS[0], index=index) for index in (0, 269_999))
+    first, last = (replace(PATIENTS[0], index=index) for index in (0, 249_999))
     study = replace(PATIENTS[0].studies[0], number=7)
     numbers = [
-        stranger(TRUE, patient, study, purpose)[0].index
+        stranger(TRUE.model_copy(update={"studies_max": 8}), patient, study, purpose)[0].index % 10_000_000
         for purpose in ("labels", "reports")
         for patient in (first, last)
     ]
-    # The config's greatest number of a patient: first 200,000 and patients 70,000.
-    assert min(numbers) > 270_000
+    # The config's greatest numbers: first 180,000 and patients 70,000; 1,000 twins a factor.
+    assert min(numbers) > FIRST + 1_000 * len(TOGGLED)
     assert numbers == sorted(set(numbers))
 
 

@@ -5,9 +5,9 @@ import gzip
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
+from neuroconcepts_ray.phantom.shelf import Shelf
 
 Rows = Iterable[dict[str, object]]
 
@@ -19,13 +19,13 @@ class Layout:
     Args:
         tables: The files that ``closing`` writes, relative to the archive's root; while one is missing the archive is
             not finished.
-        patient: (config, number of the patient, archive's root, reports' root) → rows of the truth. Writes all files
-            of that patient; they depend on nothing but config and number.
+        patient: (config, number of the patient, shelf) → rows of the truth. Puts all files of that patient on the
+            shelf; they depend on nothing but config and number.
         closing: (config) → (file, bytes) of each of ``tables``. What they say is drawn again, no film is opened.
     """
 
     tables: tuple[str, ...]
-    patient: Callable[[PhantomConfig, int, Path, Path], Rows]
+    patient: Callable[[PhantomConfig, int, Shelf], Rows]
     closing: Callable[[PhantomConfig], Iterator[tuple[str, bytes]]]
 
 

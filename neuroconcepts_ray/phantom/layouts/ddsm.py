@@ -4,7 +4,6 @@ A patient is a case of four films. In a patch's name x is the row and y the colu
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
@@ -28,6 +27,7 @@ from neuroconcepts_ray.phantom.mammograms import (
     draw_case,
     draw_pathology,
 )
+from neuroconcepts_ray.phantom.shelf import Shelf
 from neuroconcepts_ray.phantom.truth import BREAST_FACTORS, Told, png, told_rows
 
 PARTS = ("train", "val", "test")
@@ -110,39 +110,27 @@ def _masks(shown: Shown) -> dict[str, Bool[np.ndarray, "h w"]]:
     return masks
 
 
-def write_case(
-    config: PhantomConfig,
-    index: int,
-    root: Path,
-    reports_root: Path,  # noqa: ARG001 - overlays are what is told; every layout is called alike
-) -> Iterator[dict[str, object]]:
-    """Write one case: films, patches, masks, .ics and .OVERLAY; yields the rows of its truth."""
+def put_case(config: PhantomConfig, index: int, shelf: Shelf) -> Iterator[dict[str, object]]:
+    """Put one case on the shelf: films, patches, masks, .ics and .OVERLAY; yields the rows of its truth."""
     case = draw_case(config, index)
     named = pathology(config, case)
     stem = f"{named.partition('_')[0]}_{case.volume:02d}"
     folder = f"cases/{CASES[named]}/{stem}/case{case.number:04d}"
-    _put(root / folder / f"{case.site}-{case.number:04d}-1.ics", ics(config, case).encode())
+    shelf.put(f"{folder}/{case.site}-{case.number:04d}-1.ics", ics(config, case).encode())
     for number, view in enumerate(VIEWS):
         name = film_name(config, case, view)
         image, masks, shown = render_mammogram(config, case, view)
-        _put(root / f"ddsm_raw/{name}.jpg", encode(image, config.quality, (index, number)))
+        shelf.put(f"ddsm_raw/{name}.jpg", encode(image, config.quality, (index, number)))
         for row, column, side, _ in patches(lay_breast(config, case, view), shown):
             patch = np.ascontiguousarray(image[row : row + side, column : column + side])
-            _put(
-                root / "ddsm_patches" / patch_key(config, case, view, row, column, side),
-                encode(patch, config.quality, (index, number, row, column)),
-            )
+            key = patch_key(config, case, view, row, column, side)
+            shelf.put(f"ddsm_patches/{key}", encode(patch, config.quality, (index, number, row, column)))
         if shown:
-            _put(root / folder / f"{case.site}_{case.number:04d}_1.{view}.OVERLAY", overlay(shown).encode())
+            shelf.put(f"{folder}/{case.site}_{case.number:04d}_1.{view}.OVERLAY", overlay(shown).encode())
         if shown and named in FOLDERS:
             whole = np.logical_or.reduce([outline for _, outline in shown])
-            _put(root / f"ddsm_masks/3class/{FOLDERS[named]}/{name}.png", png(whole))
+            shelf.put(f"ddsm_masks/3class/{FOLDERS[named]}/{name}.png", png(whole))
         yield from told_rows(name, index, BREAST_FACTORS, _told(case, view, shown), masks | _masks(shown))
-
-
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
 
 
 def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
@@ -167,6 +155,6 @@ def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
 
 LAYOUT = Layout(
     tuple(f"{folder}/{part}.txt" for part in PARTS for folder in ("ddsm_raw_image_lists", "ddsm_labels/3class")),
-    write_case,
+    put_case,
     closing,
 )

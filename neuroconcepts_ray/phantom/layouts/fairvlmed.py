@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,6 +24,7 @@ from neuroconcepts_ray.phantom.eyes import (
 )
 from neuroconcepts_ray.phantom.fundus import render_fundus
 from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes
+from neuroconcepts_ray.phantom.shelf import Shelf
 from neuroconcepts_ray.phantom.truth import FUNDUS_FACTORS, Told, told_rows
 from neuroconcepts_ray.phantom.world import RACES
 
@@ -74,18 +74,11 @@ def _told(subject: Subject) -> dict[str, Told]:
     return told | {name: Told(value=value) for name, value in context.items()}
 
 
-def write_subject(
-    config: PhantomConfig,
-    index: int,
-    root: Path,
-    reports_root: Path,  # noqa: ARG001 - notes stand in tables; every layout is called alike
-) -> Iterator[dict[str, object]]:
-    """Write the file of one subject; yields the rows of its truth."""
+def put_subject(config: PhantomConfig, index: int, shelf: Shelf) -> Iterator[dict[str, object]]:
+    """Put the file of one subject on the shelf; yields the rows of its truth."""
     subject = draw_subject(config, index)
     image, masks = render_fundus(config, subject)
-    folder = root / FOLDERS[subject.split]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{subject.name}.npz").write_bytes(_npz(config, subject, image))
+    shelf.put(f"{FOLDERS[subject.split]}/{subject.name}.npz", _npz(config, subject, image))
     yield from told_rows(subject.name, index, FUNDUS_FACTORS, _told(subject), masks)
 
 
@@ -110,4 +103,4 @@ def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
         yield table, csv_bytes(("file", "length", "note"), texts)
 
 
-LAYOUT = Layout((SUMMARY, SUMMARIZED, ORIGINAL), write_subject, closing)
+LAYOUT = Layout((SUMMARY, SUMMARIZED, ORIGINAL), put_subject, closing)

@@ -1,7 +1,6 @@
 """HAM10000: ``HAM10000_images_part_{1,2}/ISIC_*.jpg`` and HAM10000_metadata.csv. A patient is a lesion."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import generator
@@ -18,6 +17,7 @@ from neuroconcepts_ray.phantom.lesions import (
     draw_lesion,
     skin_world,
 )
+from neuroconcepts_ray.phantom.shelf import Shelf
 from neuroconcepts_ray.phantom.skin import render_lesion
 from neuroconcepts_ray.phantom.truth import SKIN_FACTORS, Told, told_rows
 
@@ -39,19 +39,12 @@ def _told(lesion: Lesion, picture: Picture) -> dict[str, Told]:
     return told | {name: Told(value=value) for name, value in (context | {"tone": lesion.tone}).items()}
 
 
-def write_lesion(
-    config: PhantomConfig,
-    index: int,
-    root: Path,
-    reports_root: Path,  # noqa: ARG001 - there are no reports; every layout is called alike
-) -> Iterator[dict[str, object]]:
-    """Write the pictures of one lesion; yields the rows of their truth."""
+def put_lesion(config: PhantomConfig, index: int, shelf: Shelf) -> Iterator[dict[str, object]]:
+    """Put the pictures of one lesion on the shelf; yields the rows of their truth."""
     lesion = draw_lesion(config, index)
     for picture in lesion.pictures:
         image, masks = render_lesion(config, lesion, picture)
-        path = root / image_key(picture)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(image, config.quality, (index, picture.number)))
+        shelf.put(image_key(picture), encode(image, config.quality, (index, picture.number)))
         yield from told_rows(picture.image_id, lesion.index, SKIN_FACTORS, _told(lesion, picture), masks)
 
 
@@ -73,4 +66,4 @@ def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
     yield METADATA, csv_bytes(_COLUMNS, rows)
 
 
-LAYOUT = Layout((METADATA,), write_lesion, closing)
+LAYOUT = Layout((METADATA,), put_lesion, closing)

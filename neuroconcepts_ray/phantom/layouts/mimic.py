@@ -11,6 +11,7 @@ from neuroconcepts_ray.phantom.layouts.base import Layout, csv_bytes, gzipped
 from neuroconcepts_ray.phantom.mentions import LABELS
 from neuroconcepts_ray.phantom.null import archived_labels, archived_text
 from neuroconcepts_ray.phantom.people import ADMISSIONS, PATIENTS, admission_row, patient_row
+from neuroconcepts_ray.phantom.shelf import Shelf
 from neuroconcepts_ray.phantom.truth import truth_rows
 
 TABLES = ("split", "metadata", "chexpert", "negbio", "patients", "admissions")
@@ -47,24 +48,21 @@ def study_key(patient: Patient, study: Study, top: str = "files") -> str:
     return f"{top}/p{subject[:2]}/p{subject}/s{study.study_id}"
 
 
-def write_patient(config: PhantomConfig, index: int, root: Path, reports_root: Path) -> Iterator[dict[str, object]]:
-    """Write one patient's films and reports; yields the rows of their truth."""
+def put_patient(config: PhantomConfig, index: int, shelf: Shelf) -> Iterator[dict[str, object]]:
+    """Put one patient's films and reports on the shelf; yields the rows of their truth."""
     patient = draw_patient(config, index)
     for study in patient.studies:
-        report = reports_root / f"{study_key(patient, study)}.txt"
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(archived_text(config, patient, study), encoding="utf-8")
-    yield from write_films(config, patient, root)
+        shelf.put_report(f"{study_key(patient, study)}.txt", archived_text(config, patient, study))
+    yield from put_films(config, patient, shelf)
 
 
-def write_films(config: PhantomConfig, patient: Patient, root: Path, top: str = "files") -> Iterator[dict[str, object]]:
-    """Write one patient's films below ``top``; yields the rows of their truth."""
+def put_films(config: PhantomConfig, patient: Patient, shelf: Shelf, top: str = "files") -> Iterator[dict[str, object]]:
+    """Put one patient's films on the shelf, below ``top``; yields the rows of their truth."""
     for study in patient.studies:
-        folder = root / study_key(patient, study, top)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = study_key(patient, study, top)
         for film in study.films:
             image, masks = render(config, patient, study, film)
-            (folder / f"{film.dicom_id}.jpg").write_bytes(encode(image, config.quality, film.key))
+            shelf.put(f"{folder}/{film.dicom_id}.jpg", encode(image, config.quality, film.key))
             yield from truth_rows(patient, study, film, masks)
 
 
@@ -114,4 +112,4 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     return gzipped(csv_bytes(header, rows))
 
 
-LAYOUT = Layout(tuple(map(_name, TABLES)), write_patient, tables)
+LAYOUT = Layout(tuple(map(_name, TABLES)), put_patient, tables)

@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import draw_patient
 from neuroconcepts_ray.phantom.layouts import mimic
 from neuroconcepts_ray.phantom.layouts.base import Layout
 from neuroconcepts_ray.phantom.null import archived_text
+from neuroconcepts_ray.phantom.shelf import Shelf
 
 ANNOTATION, LABELS = "annotation.json", "mimic-cxr-2.0.0-chexpert.csv.gz"
 PARTS = {"train": "train", "validate": "val", "test": "test"}
@@ -23,9 +23,9 @@ def cleaned(text: str) -> str:
     return re.sub(r" +", " ", re.sub(r"([.,])(?= |$)", r" \1", re.sub(r" +", " ", plain))).strip()
 
 
-def write_patient(config: PhantomConfig, index: int, root: Path, reports_root: Path) -> Iterator[dict[str, object]]:  # noqa: ARG001
-    """Write one patient's films below ``images``; yields the rows of their truth."""
-    return mimic.write_films(config, draw_patient(config, index), root, "images")
+def put_patient(config: PhantomConfig, index: int, shelf: Shelf) -> Iterator[dict[str, object]]:
+    """Put one patient's films on the shelf, below ``images``; yields the rows of their truth."""
+    return mimic.put_films(config, draw_patient(config, index), shelf, "images")
 
 
 def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
@@ -45,4 +45,4 @@ def closing(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
     yield LABELS, dict(mimic.label_tables(config))[LABELS]
 
 
-LAYOUT = Layout((ANNOTATION, LABELS), write_patient, closing)
+LAYOUT = Layout((ANNOTATION, LABELS), put_patient, closing)

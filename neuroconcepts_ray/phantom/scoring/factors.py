@@ -26,7 +26,7 @@ KINDS = ("labelled", "unreported", "attribute", "side", "zone", "shortcut", "art
 zone: visible, told by no label. shortcut: tied to a finding. artefact: tied to nothing. invisible: the control."""
 
 UNLABELLED = ("unreported", "attribute", "side", "zone")
-"""Kinds that nothing was trained on and that no label gives away."""
+"""Kinds that nothing was trained on and that no label tells; one may tell what goes with them, as age with calcium."""
 
 _ZONES = ("upper", "mid", "lower")
 _KIND = {"finding": "labelled", "unseen": "invisible"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from neuroconcepts_ray.phantom.reports import denotes
+from neuroconcepts_ray.phantom.meaning import denotes
 from neuroconcepts_ray.phantom.scoring.factors import NO_FINDING, without_findings
 from neuroconcepts_ray.stats import auroc
 

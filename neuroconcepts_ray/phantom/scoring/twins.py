@@ -67,6 +67,20 @@ def reliance(shortcut: Float[np.ndarray, " p"], finding: Float[np.ndarray, " q"]
     return Estimate(value, low, high, len(shortcut))
 
 
+def in_deviations(change: Float[np.ndarray, "p q"], spread: Float[np.ndarray, " q"]) -> Float[np.ndarray, "p q"]:
+    """Changes of neurons in their standard deviations.
+
+    A neuron that never fires on role test has none. It is not left out, or a method would profit from neurons that
+    do nothing: its changes stay as they are, and are 0 where it does not fire on the twins either.
+
+    Args:
+        change: How far each neuron rises in each pair.
+        spread: Standard deviation of each over role test.
+    """
+    scaled: Float[np.ndarray, "p q"] = change / np.where(spread > 0, spread, 1.0)
+    return scaled
+
+
 @dataclass(frozen=True)
 class Effect:
     """What toggling a factor does in each of its pairs, in standard deviations of the neurons.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroconcepts_ray.phantom.scoring.twins import effect, mean, mean_of, moves, reliance
+from neuroconcepts_ray.phantom.scoring.twins import effect, in_deviations, mean, mean_of, moves, reliance
 
 
 def test_a_shortcut_is_found_where_planted_and_is_0_where_not() -> None:
@@ -42,6 +42,14 @@ def test_the_mean_over_factors_counts_each_alike_and_is_surer_than_any() -> None
     assert both.n == 500
     width = np.hypot(many.std() / 20, few.std() / 10) / 2
     assert both.high - both.low == pytest.approx(2 * 1.96 * width, rel=0.2)
+
+
+def test_a_neuron_that_never_fires_is_counted_as_one_that_does_not_move() -> None:
+    scaled = in_deviations(np.array([[1.0, 0.0], [-3.0, 0.0]]), np.array([2.0, 0.0]))
+    assert scaled.tolist() == [[0.5, 0.0], [-1.5, 0.0]]
+    found = effect(scaled, 1, [0]).figures
+    assert mean(found["right"]).value == 0.5
+    assert mean(found["margin"]).value == -1.0
 
 
 def test_what_does_not_move_is_at_chance() -> None:
