@@ -84,7 +84,7 @@ def test_the_threshold_is_the_mean_of_the_smallest_values_weighted_towards_the_l
 
 
 def test_prefixes_that_do_not_fit_are_refused() -> None:
-    assert objective(SAEConfig(variant="matryoshka", k=4), 64).prefixes == (4, 8, 16, 32, 64)
+    assert objective(SAEConfig(variant="matryoshka", k=4), 64).prefixes == (2, 4, 8, 16, 32, 64)
     with pytest.raises(ConfigError, match="too few latents for these prefixes"):
         objective(SAEConfig(variant="matryoshka", k=2), 8)
     for wrong in ([0.5, 0.25, 1.0], [0.5], [0.0, 1.0], [1.0, 2.0]):
