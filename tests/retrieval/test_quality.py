@@ -47,7 +47,7 @@ def test_a_control_that_does_as_well_or_better_is_named() -> None:
 def test_the_verb_gives_every_figure_beside_its_controls(chain: Chain, resident: Resident) -> None:
     found = json.loads(resident("evaluate", "-c", chain.file, "--queries", 30, "--json").out)
     assert found["queries"]["images"] <= 30
-    assert found["metadata"] == ["view"]
+    assert found["metadata"] == ["age", "race", "sex", "view"]
     assert set(found["systems"]) == {"codes", "chance", "metadata", "dense", "dense, standardised"}
     assert found["recall@20"]["value"] == 1
     assert found["latency"]["n"] == found["queries"]["images"]
