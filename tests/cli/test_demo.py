@@ -31,6 +31,6 @@ def test_the_table_says_where_random_directions_or_pca_do_as_well() -> None:
     recovery["random"] = {"a": 0.6, "b": 0.8, "c": None}
     said = remarks({"neurons": {"recovery": recovery}, "sae": {"fvu": 0.2, "pca_fvu": 0.1}})
     assert said == [
-        "Random directions recover as much as latents for 1 of 2 findings.",
+        "Random directions recover at least as much as latents for 1 of 2 findings.",
         "PCA with as many components leaves less unexplained than the SAE.",
     ]
