@@ -174,6 +174,7 @@ def run(folder: Path, *, seed: int, patients: int | None) -> None:
         return
     line = Pipeline(pipeline.load(folder / "pipeline.yaml", []))
     before = time.monotonic()
+    say("Now the truth is opened, and the score taken; on a busy machine this takes minutes.")
     have = {o.name: o.manifest for o in outcomes if o.manifest}
     summary = score(line.lake, have, line.config.catalog.root, folder / "truth")
     seconds |= {"score": time.monotonic() - before, "total": time.monotonic() - start}
