@@ -6,6 +6,10 @@ out of distribution, random labels, reports of others. docs/phantom.md tells wha
 
 make science                       # seeds 2001 2002 2003
 make science SEEDS="7 8 9"
+python -m benchmarks.science --seeds 7 --patients 800 --only random   # smaller; of the null archives one
+
+Parts: main, the exam itself, is always there; abroad, other patients whose artefacts follow the absence of findings;
+random, labels drawn at random; independent, reports of other studies. Smaller archives lie in <seed>-<patients>.
 """
 
 import argparse
@@ -14,23 +18,34 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.science_archives import PARTS, PATIENTS
+from benchmarks.science_archives import PARTS, PATIENTS, phantom
 from benchmarks.science_seed import COST, prepare, score, selected, write_json
 from benchmarks.science_tables import report, verdicts
 from neuroconcepts_ray.distributed.compat import prepare_environment
+from neuroconcepts_ray.errors import ConfigError
 
 OUT = Path(__file__).parent / "out"
 
 
 def parsed() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seeds", type=int, nargs="+", help="worlds; else those of SEEDS")
+    options.add_argument("--seeds", type=int, nargs="+", help="worlds (else the variable SEEDS, else 2001 2002 2003)")
     options.add_argument("--patients", type=int, default=PATIENTS, help=f"of the main archive ({PATIENTS})")
     choices = [part.name for part in PARTS]
-    options.add_argument("--only", nargs="+", choices=choices, default=[], help="parts beside main; else all")
-    options.add_argument("--folder", type=Path, default=OUT / "science", help="where archives and lakes are kept")
+    told = "parts beside main (else all; --only main: none)"
+    options.add_argument("--only", nargs="+", choices=choices, default=[], help=told)
+    told = "where archives and lakes are kept (benchmarks/out/science)"
+    options.add_argument("--folder", type=Path, default=OUT / "science", help=told)
     # What is said later counts.
-    return options.parse_args(["--seeds", *os.environ.get("SEEDS", "2001 2002 2003").split(), *sys.argv[1:]])
+    asked = options.parse_args(["--seeds", *(os.environ.get("SEEDS") or "2001 2002 2003").split(), *sys.argv[1:]])
+    if asked.patients < 1:
+        options.error(f"argument --patients: at least 1 (got {asked.patients})")
+    try:
+        for seed in asked.seeds:
+            phantom(PARTS[0], seed, asked.patients)
+    except ConfigError as error:
+        options.error(error.message)
+    return asked
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,6 +39,9 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
     )
+
+    listed_by: ClassVar[str] = "neuroconcepts config"
+    """The command that lists the keys; an error names it."""
 
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -162,7 +165,7 @@ def validate(model: type[Model], raw: Mapping[str, Any]) -> Model:
             lines.append(f"{key + ': ' if key else ''}{told.removeprefix('Value error, ')}{got}")
         more = f" (+{len(lines) - 5} more)" if len(lines) > 5 else ""
         raise ConfigError(
-            "; ".join(lines[:5]) + more, remedy="`neuroconcepts config` lists every key with its meaning"
+            "; ".join(lines[:5]) + more, remedy=f"`{model.listed_by}` lists every key with its meaning"
         ) from None
 
 

@@ -206,7 +206,7 @@ def run(config: Config, overrides: Set = None, dry_run: DryRun = False, new_only
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything of the demo goes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the phantom archive.")] = 0,
-    patients: Annotated[int | None, typer.Option(help="Patients of the phantom archive.")] = None,
+    patients: Annotated[int | None, typer.Option(help="Patients of the phantom archive; 1200 if absent.")] = None,
 ) -> None:
     """Run the chain on a synthetic archive with planted findings, and score it against their truth.
 
@@ -219,14 +219,19 @@ def demo(
 
 @app.command(rich_help_panel="Chain")
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="Gets archive/, reports/ and truth/.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Gets archive/ and truth/; of the layout mimic-cxr-jpg reports/; with twins, twins/.")
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="A field of the phantom: field=value. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="One of the keys that `neuroconcepts config --phantom` lists: key=value. Repeatable."
+        ),
     ] = None,
 ) -> None:
     """Write a synthetic archive in the layout of MIMIC-CXR-JPG or another (`layout`), its truth elsewhere.
 
-    **Example:** `neuroconcepts phantom /tmp/phantom --set patients=200 --set seed=3`, `… --set layout=ham10000`
+    **Example:** `neuroconcepts phantom /tmp/phantom --set patients=200 --set seed=3 --set layout=ham10000`
     """
     from neuroconcepts_ray.cli import demo as demos
 

@@ -42,8 +42,8 @@ def phantom(folder: Path, overrides: list[str]) -> None:
     """Write a phantom archive, its reports and its truth."""
     config = validate(PhantomConfig, parse_set(overrides))
     drawn = _write(folder, config)
-    there = "archive, reports, truth" + (", twins" if config.twins else "")
-    say(f"{drawn} patients drawn, {config.patients - drawn} were there already: {folder}/{there}")
+    there = [name for name in ("archive", "reports", "truth", "twins") if (folder / name).is_dir()]
+    say(f"{drawn} patients drawn, {config.patients - drawn} were there already. In {folder}: {', '.join(there)}")
 
 
 def pipeline_file(folder: Path, seed: int) -> Path:
@@ -84,9 +84,9 @@ def _mean(values: dict[str, float | None]) -> str:
 
 def table(summary: dict[str, Any]) -> Table:
     """The one table of the demo: each figure beside its control."""
-    view = Table(title="Demo: what the chain found in the phantom, on patients that nothing was fitted on")
-    for heading in ("figure", "value", "control", ""):
-        view.add_column(heading)
+    view = Table(title="What the chain found in the phantom, on patients that nothing was fitted on")
+    for heading in ("figure", "value", "control", "what the control is"):
+        view.add_column(heading, overflow="fold")
     counts, box, sae = summary["counts"], summary["black_box"], summary["sae"]
     recovery, names = summary["neurons"]["recovery"], summary["names"]
     view.add_row("films, patients", f"{counts['images']}, {counts['groups']}", "", "")
@@ -94,22 +94,35 @@ def table(summary: dict[str, Any]) -> Table:
     interval = f"({_number(low)}–{_number(high)})"
     linear = box["pixel_linear_macro_auroc"]
     view.add_row(
-        "black box, macro AUROC", f"{_number(box['macro_auroc'])} {interval}", _number(linear), "linear on pixels"
+        "black box, macro AUROC (95 %)",
+        f"{_number(box['macro_auroc'])} {interval}",
+        _number(linear),
+        "linear on pixels",
     )
-    view.add_row("SAE, FVU", _number(sae["fvu"], 4), _number(sae["pca_fvu"], 4), f"PCA at L0 {sae['l0']:.1f}")
-    view.add_row("SAE, dead latents", f"{sae['dead_fraction']:.1%}", "", f"of {counts['latents']}")
+    view.add_row(
+        "SAE, FVU",
+        _number(sae["fvu"], 4),
+        _number(sae["pca_fvu"], 4),
+        f"PCA, as many components as latents fire: {sae['l0']:.1f}",
+    )
+    view.add_row("SAE, dead latents", f"{sae['dead_fraction']:.1%} of {counts['latents']}", "", "")
     for space in ("latents", "units"):
         view.add_row(
-            f"findings recovered by {space}", _mean(recovery[space]), _mean(recovery["random"]), "random directions"
+            f"recovery of findings by {space}",
+            _mean(recovery[space]),
+            _mean(recovery["random"]),
+            "random directions (a linear probe: 1)",
         )
     for space, figures in (("latents", names), ("units", names["units"])):
         view.add_row(
-            f"names of {space}: right of given",
+            f"names of {space}, right of given",
             f"{figures['right']} of {figures['given']}",
             f"{figures['when_shuffled']:.2%}",
-            "named when reports are shuffled",
+            f"of {figures['neurons']} neurons named when reports are shuffled",
         )
-    view.add_row("explanation, largest error of the sum", f"{summary['explain']['max_error']:.1e}", "", "logits")
+    view.add_row(
+        "explanation, largest error of the sum", f"{summary['explain']['max_error']:.1e}", "", "the network's own logit"
+    )
     view.add_row("retrieval, recall at 20", _number(summary["retrieval"]["recall_at_20"]), "", "exhaustive search")
     view.add_row("seconds", f"{summary['seconds']['total']:.0f}", "", "")
     return view
@@ -123,7 +136,9 @@ def remarks(summary: dict[str, Any]) -> list[str]:
         shared = [f for f, value in recovery[space].items() if value is not None and recovery["random"][f] is not None]
         worse = [f for f in shared if recovery["random"][f] >= recovery[space][f]]
         if worse:
-            said.append(f"Random directions recover as much as {space} for {len(worse)} of {len(shared)} findings.")
+            said.append(
+                f"Random directions recover at least as much as {space} for {len(worse)} of {len(shared)} findings."
+            )
     if sae["fvu"] >= sae["pca_fvu"]:
         said.append("PCA with as many components leaves less unexplained than the SAE.")
     return said
@@ -142,7 +157,7 @@ def run(folder: Path, *, seed: int, patients: int | None) -> None:
 
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    fields = {"seed": seed, "processes": os.cpu_count() or 1} | ({"patients": patients} if patients else {})
+    fields = {"seed": seed, "processes": os.cpu_count() or 1} | ({} if patients is None else {"patients": patients})
     drawn = _write(folder, validate(PhantomConfig, fields))
     seconds = {"phantom": time.monotonic() - start}
     outcomes = make(
@@ -159,6 +174,7 @@ def run(folder: Path, *, seed: int, patients: int | None) -> None:
         return
     line = Pipeline(pipeline.load(folder / "pipeline.yaml", []))
     before = time.monotonic()
+    say("Now the truth is opened, and the score taken; on a busy machine this takes minutes.")
     have = {o.name: o.manifest for o in outcomes if o.manifest}
     summary = score(line.lake, have, line.config.catalog.root, folder / "truth")
     seconds |= {"score": time.monotonic() - before, "total": time.monotonic() - start}

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neuroconcepts_ray import pipeline
-from neuroconcepts_ray.pipeline import Outcome, Pipeline, PipelineConfig
+from neuroconcepts_ray.pipeline import Outcome, Pipeline
 
 
 def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
@@ -79,11 +79,11 @@ def fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str
     return rows
 
 
-def config() -> None:
-    """Print every key of a pipeline file."""
+def config(model: type[BaseModel]) -> None:
+    """Print every key of a model."""
     view = Table(box=None, pad_edge=False)
     for heading in ("key", "default", "meaning"):
         view.add_column(heading, overflow="fold", no_wrap=heading == "key")
-    for row in fields(PipelineConfig):
+    for row in fields(model):
         view.add_row(*map(Text, row))  # brackets are no markup
     Console().print(view)

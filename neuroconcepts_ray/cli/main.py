@@ -37,7 +37,7 @@ def call(args: list[str]) -> int:
         return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # click's usage errors
-            return _fail(f"{error.format_message()}. Try --help", 2)
+            return _fail(f"{error.format_message().rstrip('.')}. Try --help", 2)
         if os.environ.get("NEUROCONCEPTS_DEBUG"):
             raise
         if isinstance(error, OSError):

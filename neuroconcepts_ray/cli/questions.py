@@ -15,7 +15,9 @@ def search(
     like: Annotated[list[str] | None, typer.Option(help="Films like this image_id. Repeatable.")] = None,
     unlike: Annotated[list[str] | None, typer.Option(help="And not like this one. Repeatable.")] = None,
     upload: Annotated[Path | None, typer.Option(help="Films like this file.", exists=True, dir_okay=False)] = None,
-    neuron: Annotated[int | None, typer.Option(help="Films in which this neuron is strongest.")] = None,
+    neuron: Annotated[
+        int | None, typer.Option(help="Films in which the neuron of this number is strongest; by name: --any-of.")
+    ] = None,
     text: Annotated[str, typer.Option(help="Films in which neurons are strongest whose names have these words.")] = "",
     any_of: Annotated[list[str] | None, typer.Option(help="Rank by this concept. Repeatable.")] = None,
     all_of: Annotated[

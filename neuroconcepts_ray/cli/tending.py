@@ -173,11 +173,17 @@ def erase(
 
 
 @app.command("config", rich_help_panel="Look after")
-def show_config() -> None:
+def show_config(
+    phantom: Annotated[
+        bool, typer.Option("--phantom", help="List the keys of `neuroconcepts phantom` instead.")
+    ] = False,
+) -> None:
     """List every key of a pipeline file with its default and meaning.
 
     **Example:** `neuroconcepts config`
     """
     from neuroconcepts_ray.cli import look
+    from neuroconcepts_ray.phantom.config import PhantomConfig
+    from neuroconcepts_ray.pipeline import PipelineConfig
 
-    look.config()
+    look.config(PhantomConfig if phantom else PipelineConfig)

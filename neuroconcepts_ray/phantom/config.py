@@ -1,6 +1,6 @@
 """What a phantom archive holds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 class PhantomConfig(StrictModel):
     """A synthetic archive; every file is a function of this config, and of its patient alone."""
+
+    listed_by: ClassVar[str] = "neuroconcepts config --phantom"
 
     layout: Literal["mimic-cxr-jpg", "ddsm", "ham10000", "fairvlmed", "r2gen"] = "mimic-cxr-jpg"
     """Whose layout the archive has, and with it what is on the images: the chest (mimic-cxr-jpg, r2gen), the breast

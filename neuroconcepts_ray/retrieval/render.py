@@ -35,9 +35,9 @@ def render_hits(hits: Sequence[Hit], title: str, score: str = "cosine") -> Table
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("image", no_wrap=True)  # it is copied into the next question
-    table.add_column("view")
-    table.add_column(score, justify="right")
-    table.add_column("shared concepts (share of the score)")
+    table.add_column("view", overflow="fold")
+    table.add_column(score, justify="right", overflow="fold")
+    table.add_column("shared concepts (share of the score)", overflow="fold")  # names are never cut
     for rank, hit in enumerate(hits, start=1):
         why = Text(_shared(hit.shared, hit.score))
         table.add_row(str(rank), Text(hit.image_id), Text(hit.view), f"{hit.score:.4f}", why)

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from neuroconcepts_ray import pipeline
-from neuroconcepts_ray.cli.demo import remarks, table
+from neuroconcepts_ray.cli.demo import phantom, remarks, run, table
 from neuroconcepts_ray.cli.demo_score import score
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.pipeline import Pipeline
 from tests.conftest import Chain
 
@@ -31,6 +34,17 @@ def test_the_table_says_where_random_directions_or_pca_do_as_well() -> None:
     recovery["random"] = {"a": 0.6, "b": 0.8, "c": None}
     said = remarks({"neurons": {"recovery": recovery}, "sae": {"fvu": 0.2, "pca_fvu": 0.1}})
     assert said == [
-        "Random directions recover as much as latents for 1 of 2 findings.",
+        "Random directions recover at least as much as latents for 1 of 2 findings.",
         "PCA with as many components leaves less unexplained than the SAE.",
     ]
+
+
+def test_a_demo_of_no_patients_is_refused_and_not_the_default(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="patients") as refused:
+        run(tmp_path, seed=0, patients=0)
+    assert "`neuroconcepts config --phantom` lists" in refused.value.message
+
+
+def test_the_phantom_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    phantom(tmp_path, ["layout=ham10000", "patients=1", "height=32", "width=32"])
+    assert capsys.readouterr().out.endswith(f"In {tmp_path}: archive, truth\n")
