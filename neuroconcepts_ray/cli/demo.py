@@ -14,6 +14,7 @@ from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.cli.work import make, say
 from neuroconcepts_ray.config import parse_set, validate
 from neuroconcepts_ray.distributed.progress import track
+from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.twins import write_twins
@@ -41,7 +42,16 @@ def _write(folder: Path, config: PhantomConfig) -> int:
 def phantom(folder: Path, overrides: list[str]) -> None:
     """Write a phantom archive, its reports and its truth."""
     config = validate(PhantomConfig, parse_set(overrides))
-    drawn = _write(folder, config)
+    try:
+        drawn = _write(folder, config)
+    except (EnvironmentFault, BrokenPipeError):
+        raise
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the phantom cannot be written: {error.strerror or type(error).__name__}",
+            where=str(folder),
+            remedy="Make room, or give a folder that this user may write; the same command continues",
+        ) from error
     there = [name for name in ("archive", "reports", "truth", "twins") if (folder / name).is_dir()]
     say(f"{drawn} patients drawn, {config.patients - drawn} were there already. In {folder}: {', '.join(there)}")
 

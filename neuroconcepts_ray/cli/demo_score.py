@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from neuroconcepts_ray.activations.tables import load_activations
 from neuroconcepts_ray.catalog.sources import read_source
@@ -25,10 +24,7 @@ from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.retrieval.assemble import Explainer
 from neuroconcepts_ray.retrieval.query import TOP
 from neuroconcepts_ray.retrieval.search import SearchService
-from neuroconcepts_ray.sae.data import Resident
-from neuroconcepts_ray.sae.metrics import evaluate as evaluate_sae
-from neuroconcepts_ray.sae.metrics import gather
-from neuroconcepts_ray.sae.model import load_sae
+from neuroconcepts_ray.sae.measure import measure
 
 QUERIES = 200
 """Images whose neighbours are compared with those of an exhaustive search."""
@@ -57,14 +53,6 @@ def black_box(lake: Lake, have: Have, catalog: Catalog, root: str) -> dict[str, 
             for name, figure in figures["labels"].items()
         },
     }
-
-
-def sae(lake: Lake, have: Have, catalog: Catalog) -> dict[str, float]:
-    """FVU and sparsity of the SAE on test, beside PCA at equal L0."""
-    ids, x = load_activations(lake, have[f"activations.{have['sae'].facts['tap']}"])
-    roles = catalog.roles[positions(ids, catalog.image_ids)]
-    fitted = gather(load_sae(lake, have["sae"]), Resident(torch.from_numpy(x[np.isin(roles, ("fit", "probe"))])))
-    return evaluate_sae(load_sae(lake, have["sae"]), x[roles == "test"], fitted).facts()
 
 
 def neurons(lake: Lake, have: Have, catalog: Catalog, truth_root: Path) -> dict[str, Any]:
@@ -156,7 +144,7 @@ def score(lake: Lake, have: Have, root: str, truth_root: Path) -> dict[str, Any]
             "units": have["codes.units"].facts["n"],
         },
         "black_box": black_box(lake, have, catalog, root),
-        "sae": sae(lake, have, catalog),
+        "sae": measure(lake, have, "test"),
         "neurons": found,
         "names": {**names["latents"], "units": names["units"]},
         "explain": {"max_error": explanation_error(lake, have)},

@@ -6,9 +6,8 @@ tables is not finished. A finished one is left alone; a greater ``patients`` dra
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.layouts.choice import layout_of
+from neuroconcepts_ray.phantom.pool import each
 from neuroconcepts_ray.phantom.shelf import Shelf, write_whole
 from neuroconcepts_ray.phantom.truth import SCHEMA
 
@@ -57,12 +57,11 @@ def write_archive(
             raise ConfigError("the truth must not lie inside the archive", where="truth_root")
     for folder in (root, reports_root, truth_root):
         _refuse_file(folder)
-    digest = _digest(config)
+    fields = _fields(config)
+    digest = _digest(fields)
     state = _read_state(truth_root)
     if state is not None and state["config"] != digest:
-        raise ConfigError(
-            "the folder holds the phantom of another config", where="phantom", remedy="Give another root, or remove it"
-        )
+        _refuse_other(fields, state.get("fields"), truth_root)
     layout = layout_of(config)
     complete = all((root / table).exists() for table in layout.tables)
     if state is not None and complete and state["patients"] == config.patients:
@@ -77,16 +76,19 @@ def write_archive(
             "the archive holds more patients than asked for", value=config.patients, limit=f"at least {done}",
             where="phantom.patients", remedy="Give another root; patients can be appended, not taken away",
         )  # fmt: skip
-    write_whole(truth_root / STATE, json.dumps({"config": digest, "patients": 0}).encode())
+    write_whole(truth_root / STATE, json.dumps({"config": digest, "patients": 0, "fields": fields}).encode())
     bounds = [(start, min(start + BLOCK - start % BLOCK, config.patients)) for start in _starts(done, config.patients)]
-    for start, _ in _run(config, root, reports_root, truth_root, bounds):
+    block = partial(write_block, config, root, reports_root, truth_root)
+    for start, _ in each(block, bounds, config.processes):
         done += min(BLOCK - start % BLOCK, config.patients - start)
         if progress is not None:
             progress(done, config.patients)
     # All are made before the first is written: a run that is killed while it labels leaves no table beside older ones.
     for table, data in list(layout.closing(config)):
         write_whole(root / table, data)
-    write_whole(truth_root / STATE, json.dumps({"config": digest, "patients": config.patients}).encode())
+    write_whole(
+        truth_root / STATE, json.dumps({"config": digest, "patients": config.patients, "fields": fields}).encode()
+    )
     return sum(stop - start for start, stop in bounds)
 
 
@@ -96,8 +98,23 @@ def _starts(done: int, patients: int) -> Iterator[int]:
         done += BLOCK - done % BLOCK
 
 
-def _digest(config: PhantomConfig) -> str:
-    fields = {key: value for key, value in recipe_fields(config).items() if key not in ("patients", "twins")}
+def _fields(config: PhantomConfig) -> dict[str, object]:
+    return {key: value for key, value in recipe_fields(config).items() if key not in ("patients", "twins")}
+
+
+def _refuse_other(fields: dict[str, object], there: object, folder: Path) -> None:
+    known = there if isinstance(there, dict) else {}
+    other = sorted(key for key in known if known[key] != fields.get(key))
+    raise ConfigError(
+        "the folder holds the phantom of another config",
+        value=", ".join(f"{key}={fields.get(key)}" for key in other) or None,
+        limit=", ".join(f"{key}={known[key]}" for key in other) or None,
+        where=str(folder),
+        remedy="Give another folder, or remove it",
+    )
+
+
+def _digest(fields: dict[str, object]) -> str:
     text = json.dumps({"algorithm": ALGORITHM, "config": fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -137,23 +154,11 @@ def _blocks_done(truth_root: Path) -> int:
     return done
 
 
-def _run(
-    config: PhantomConfig, root: Path, reports: Path, truth: Path, bounds: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
-    if config.processes == 1 or len(bounds) < 2:
-        for start, stop in bounds:
-            yield write_block(config, root, reports, truth, start, stop)
-        return
-    with ProcessPoolExecutor(min(config.processes, len(bounds)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(write_block, config, root, reports, truth, *bound) for bound in bounds]
-        for future in as_completed(futures):
-            yield future.result()
-
-
 def write_block(
-    config: PhantomConfig, root: Path, reports_root: Path, truth_root: Path, start: int, stop: int
+    config: PhantomConfig, root: Path, reports_root: Path, truth_root: Path, bound: tuple[int, int]
 ) -> tuple[int, int]:
-    """Draw the patients from ``start`` to before ``stop``: films and reports, then their truth as the receipt."""
+    """Draw the patients from the first of ``bound`` to before its last: films, reports, then truth as the receipt."""
+    start, stop = bound
     rows: list[dict[str, object]] = []
     layout, shelf = layout_of(config), Shelf(root, reports_root)
     for index in range(config.first + start, config.first + stop):

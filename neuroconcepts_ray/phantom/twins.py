@@ -7,10 +7,9 @@ two is which is in the truth.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from neuroconcepts_ray.phantom.config import ALGORITHM, PhantomConfig
 from neuroconcepts_ray.phantom.draw import Finding, Patient, Study, draw_patient, generator, place
 from neuroconcepts_ray.phantom.films import render
 from neuroconcepts_ray.phantom.jpeg import encode
+from neuroconcepts_ray.phantom.pool import each
 from neuroconcepts_ray.phantom.shelf import write_whole
 from neuroconcepts_ray.phantom.truth import FACTORS, SPICULATED, bbox, png
 from neuroconcepts_ray.phantom.world import DEVICES, FINDINGS
@@ -172,7 +172,7 @@ def write_twins(
     missing = [number for number in range(config.twins) if number not in there]
     if progress is not None:
         progress(len(there))
-    for _ in _run(config, root, parts, digest, missing):
+    for _ in each(partial(_write_number, config, root, parts, digest), missing, config.processes):
         if progress is not None:
             progress(1)
     target = truth_root / "twins.parquet"
@@ -193,22 +193,11 @@ def _parts_there(parts: Path, digest: str) -> list[int]:
         if (pq.read_schema(path).metadata or {}).get(b"config") != digest.encode():
             raise ConfigError(
                 "the folder holds the twins of another config",
-                where="phantom",
+                where=str(parts),
                 remedy="Give another root, or remove it",
             )
         found.append(int(path.stem))
     return found
-
-
-def _run(config: PhantomConfig, root: Path, parts: Path, digest: str, numbers: Sequence[int]) -> Iterator[int]:
-    if config.processes == 1 or len(numbers) < 2:
-        for number in numbers:
-            yield _write_number(config, root, parts, digest, number)
-        return
-    with ProcessPoolExecutor(min(config.processes, len(numbers)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_number, config, root, parts, digest, number) for number in numbers]
-        for future in as_completed(futures):
-            yield future.result()
 
 
 def _write_number(config: PhantomConfig, root: Path, parts: Path, digest: str, number: int) -> int:

@@ -27,7 +27,7 @@ from neuroconcepts_ray.sae.fit import Member, fit, saves
 from neuroconcepts_ray.sae.fold import fold
 from neuroconcepts_ray.sae.measure import PART as METRICS
 from neuroconcepts_ray.sae.measure import measured
-from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
+from neuroconcepts_ray.sae.model import SAE, save_sae
 from neuroconcepts_ray.sae.peers import ALONE
 from neuroconcepts_ray.sae.progress import Progress, check_state
 from neuroconcepts_ray.sae.source import training_rows
@@ -107,21 +107,6 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         return
     peers = Group() if world.size > 1 and not spec["by_member"] else ALONE
     fit(rows, list(members.values()), checkpoint, peers)
-
-
-def measure(lake: Lake, have: Mapping[str, Manifest], tap: str, role: str) -> dict[str, Any]:
-    """Figures of the artifact ``sae`` on one role, such as ``test`` for a report.
-
-    Args:
-        lake: The lake.
-        have: Artifacts by name: ``catalog``, ``sae`` and the tap's activations.
-        tap: The tap that the SAE was fitted on.
-        role: The role whose images it is measured on.
-
-    Raises:
-        InputError: The role is one that the SAE was trained on.
-    """
-    return measured(lake, have, tap, role, load_sae(lake, have["sae"]), SAEConfig().memory)[0]
 
 
 def _trained(

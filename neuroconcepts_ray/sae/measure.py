@@ -16,11 +16,11 @@ from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.table import tensor_rows
-from neuroconcepts_ray.sae.config import FIT_ROLES
+from neuroconcepts_ray.sae.config import FIT_ROLES, SAEConfig
 from neuroconcepts_ray.sae.controls import code_bits, components_at, random_fvu
 from neuroconcepts_ray.sae.fidelity import fidelity
 from neuroconcepts_ray.sae.metrics import BATCH, Gathered, evaluate, gather, pca_fvu
-from neuroconcepts_ray.sae.model import SAE
+from neuroconcepts_ray.sae.model import SAE, load_sae
 from neuroconcepts_ray.sae.monosemantic import monosemanticity, unit_rows
 from neuroconcepts_ray.sae.source import no_rows, training_rows
 
@@ -176,3 +176,21 @@ def measured(
         if tap == HEAD_TAP and "classifier" in have:
             auroc = _auroc(lake, have["classifier"], catalog, ids, x, z, sae, fitted)
     return facts, {"role": role, "facts": facts, "density": histogram(densities(z)), "auroc": auroc}
+
+
+def measure(lake: Lake, have: Mapping[str, Manifest], role: str) -> dict[str, Any]:
+    """Figures of the artifact ``sae`` on one role, such as ``test`` for a report.
+
+    Args:
+        lake: The lake.
+        have: Artifacts by name: ``catalog``, ``sae`` and the activations that it was fitted on.
+        role: The role whose images it is measured on.
+
+    Returns:
+        What :func:`figures` gives.
+
+    Raises:
+        InputError: The role is one that the SAE was trained on, or has no images.
+    """
+    made = have["sae"]
+    return measured(lake, have, str(made.facts["tap"]), role, load_sae(lake, made), SAEConfig().memory)[0]

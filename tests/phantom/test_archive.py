@@ -17,7 +17,7 @@ from neuroconcepts_ray.phantom.archive import write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import draw_patient
 from neuroconcepts_ray.phantom.layouts import mimic
-from neuroconcepts_ray.phantom.layouts.mimic import TABLES, table_path
+from neuroconcepts_ray.phantom.layouts.mimic import TABLES, file_name
 from neuroconcepts_ray.phantom.scoring.truth import load_masks, load_truth
 from neuroconcepts_ray.phantom.truth import FACTORS
 from neuroconcepts_ray.phantom.world import FINDINGS
@@ -26,7 +26,7 @@ SMALL = PhantomConfig(patients=8, height=76, width=64, seed=3)
 
 
 def rows(root: Path, table: str) -> list[dict[str, str]]:
-    with gzip.open(table_path(root, table), "rt", encoding="utf-8", newline="") as file:
+    with gzip.open(root / file_name(table), "rt", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -70,7 +70,7 @@ def test_more_patients_leave_the_old_ones_alone_and_draw_only_the_new(written: P
     assert write(SMALL, tmp_path) == 2
     after = digests(tmp_path)
     changed = {name for name in before if after[name] != before[name]}
-    tables = {str(table_path(tmp_path / "archive", table).relative_to(tmp_path)) for table in TABLES}
+    tables = {str((tmp_path / "archive" / file_name(table)).relative_to(tmp_path)) for table in TABLES}
     assert changed == tables | {"truth/phantom.json"}
     for table in TABLES:
         assert rows(tmp_path / "archive", table)[: len(old[table])] == old[table]
@@ -95,7 +95,7 @@ def test_an_interrupted_archive_has_no_tables_and_is_finished_by_the_same_comman
 
     with pytest.raises(KeyboardInterrupt):
         write_archive(SMALL, tmp_path / "archive", tmp_path / "reports", tmp_path / "truth", stop)
-    assert not any(table_path(tmp_path / "archive", table).exists() for table in TABLES)
+    assert not any((tmp_path / "archive" / file_name(table)).exists() for table in TABLES)
     assert write(SMALL, tmp_path) == 2
     assert digests(tmp_path / "archive") == digests(written / "archive")
 
@@ -118,8 +118,9 @@ def test_no_table_is_written_before_all_are_made(tmp_path: Path, monkeypatch: py
 
 
 def test_another_config_or_fewer_patients_in_the_same_place_is_refused(written: Path) -> None:
-    with pytest.raises(ConfigError, match="another config"):
+    with pytest.raises(ConfigError, match=r"another config.*seed=9.*seed=") as refused:
         write(SMALL.model_copy(update={"seed": 9}), written)
+    assert refused.value.where == str((written / "truth").resolve())
     with pytest.raises(ConfigError, match="more patients"):
         write(SMALL.model_copy(update={"patients": 2}), written)
 
@@ -209,7 +210,7 @@ def test_the_tables_of_people_have_the_columns_of_mimic_iv_and_one_row_a_patient
 
 def test_gzip_headers_hold_neither_name_nor_time(written: Path) -> None:
     for table in TABLES:
-        header = table_path(written / "archive", table).read_bytes()[:10]
+        header = (written / "archive" / file_name(table)).read_bytes()[:10]
         assert header[3:8] == b"\0\0\0\0\0"
 
 

@@ -16,7 +16,7 @@ from neuroconcepts_ray.phantom import shelf
 from neuroconcepts_ray.phantom.archive import STATE, write_archive
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.layouts import ddsm, fairvlmed, ham10000, mimic
-from neuroconcepts_ray.phantom.layouts.mimic import table_path
+from neuroconcepts_ray.phantom.layouts.mimic import file_name
 from neuroconcepts_ray.phantom.scoring.truth import load_truth
 from neuroconcepts_ray.stats import auroc
 
@@ -31,7 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table(root: Path, name: str) -> list[dict[str, str]]:
-    with gzip.open(table_path(root, name), "rt", encoding="utf-8", newline="") as file:
+    with gzip.open(root / file_name(name), "rt", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

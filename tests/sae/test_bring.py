@@ -16,6 +16,7 @@ from neuroconcepts_ray.sae.bring import bring
 from neuroconcepts_ray.sae.brought import DESCRIPTION, WEIGHTS
 from neuroconcepts_ray.sae.config import SAEConfig, plan
 from neuroconcepts_ray.sae.formats.folder import write_folder
+from neuroconcepts_ray.sae.measure import measure
 from neuroconcepts_ray.sae.model import SAE, load_sae, save_sae
 from tests.neurons.test_job import D, archive
 
@@ -51,7 +52,7 @@ def test_it_is_committed_as_it_is_and_measured_on_images_that_nothing_here_chose
     assert made.artifact == plan(config, have)["sae"].artifact
     facts = {name: made.facts[name] for name in ("variant", "tap", "n", "d", "k")}
     assert facts == {"variant": "jumprelu", "tap": "pre_logits", "n": 20, "d": D, "k": None}
-    assert made.facts["select"] == job.measure(lake, {**have, "sae": made}, "pre_logits", "select")
+    assert made.facts["select"] == measure(lake, {**have, "sae": made}, "select")
     assert 0 < made.facts["select"]["l0"] < 20
     x = torch.from_numpy(np.random.default_rng(0).gamma(2, 1, (5, D)).astype(np.float32))
     assert torch.equal(load_sae(lake, made).encode_dense(x), sae.encode_dense(x))

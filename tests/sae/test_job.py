@@ -20,6 +20,7 @@ from neuroconcepts_ray.neurons.config import DEFAULT_SPACES
 from neuroconcepts_ray.neurons.config import plan as spaces_plan
 from neuroconcepts_ray.sae import job
 from neuroconcepts_ray.sae.config import SAEConfig, plan
+from neuroconcepts_ray.sae.measure import measure
 from neuroconcepts_ray.sae.sweep import name, streams
 from tests.neurons.test_job import archive, images
 
@@ -106,11 +107,11 @@ def test_fit_and_probe_alone_are_seen_and_the_loop_resumes_bitwise(lake: Lake) -
 
     history = json.loads(lake.read(have["sae"].part("history.json")))
     assert history["steps"] == [1, 2, 3, 4, 5, 6]
-    assert job.measure(lake, have, "pre_logits", "test")["images"] == 20
+    assert measure(lake, have, "test")["images"] == 20
     with pytest.raises(InputError, match="not held out"):
-        job.measure(lake, have, "pre_logits", "probe")
+        measure(lake, have, "probe")
     with pytest.raises(InputError, match="no image has any"):
-        job.measure(lake, have, "pre_logits", "nobody")
+        measure(lake, have, "nobody")
     assert set(spaces_plan(DEFAULT_SPACES, have)) == {"codes.latents", "codes.units"}
 
 

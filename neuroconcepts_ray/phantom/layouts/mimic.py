@@ -1,7 +1,6 @@
 """MIMIC-CXR-JPG 2.x: ``files/p10/p10000032/s50414267/<dicom_id>.jpg``, its tables and two of MIMIC-IV's."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from neuroconcepts_ray.phantom.config import PhantomConfig
 from neuroconcepts_ray.phantom.draw import Patient, Study, draw_patient
@@ -33,13 +32,9 @@ _METADATA = (
 _CODES = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "lateral"}
 
 
-def _name(table: str) -> str:
+def file_name(table: str) -> str:
+    """The file of one of the tables; those of MIMIC-IV have its names."""
     return f"{table}.csv.gz" if table in _OF_MIMIC_IV else f"mimic-cxr-2.0.0-{table}.csv.gz"
-
-
-def table_path(root: Path, table: str) -> Path:
-    """Where one of the tables lies; those of MIMIC-IV have its names."""
-    return root / _name(table)
 
 
 def study_key(patient: Patient, study: Study, top: str = "files") -> str:
@@ -85,11 +80,11 @@ def tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
                 when = (study.date, f"{float(study.time):.3f}")
                 ids = (film.dicom_id, patient.subject_id, study.study_id)
                 metadata.append([*ids, step, film.view, config.height, config.width, *when, step, code, lie])
-    yield _name("split"), _csv(["dicom_id", "study_id", "subject_id", "split"], split)
-    yield _name("metadata"), _csv(_METADATA, metadata)
+    yield file_name("split"), _csv(["dicom_id", "study_id", "subject_id", "split"], split)
+    yield file_name("metadata"), _csv(_METADATA, metadata)
     yield from label_tables(config)
-    yield _name("patients"), _csv(PATIENTS, people)
-    yield _name("admissions"), _csv(ADMISSIONS, stays)
+    yield file_name("patients"), _csv(PATIENTS, people)
+    yield file_name("admissions"), _csv(ADMISSIONS, stays)
 
 
 def label_tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
@@ -101,7 +96,7 @@ def label_tables(config: PhantomConfig) -> Iterator[tuple[str, bytes]]:
             for table, found in archived_labels(config, patient, study).items():
                 labels[table].append([patient.subject_id, study.study_id, *_label_cells(found)])
     for table, rows in labels.items():
-        yield _name(table), _csv(["subject_id", "study_id", *LABELS], rows)
+        yield file_name(table), _csv(["subject_id", "study_id", *LABELS], rows)
 
 
 def _label_cells(labels: Mapping[str, float]) -> list[str]:
@@ -112,4 +107,4 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     return gzipped(csv_bytes(header, rows))
 
 
-LAYOUT = Layout(tuple(map(_name, TABLES)), put_patient, tables)
+LAYOUT = Layout(tuple(map(file_name, TABLES)), put_patient, tables)
