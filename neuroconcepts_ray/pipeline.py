@@ -9,7 +9,7 @@ from typing import Any
 from neuroconcepts_ray import config as configs
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.catalog.config import CatalogConfig
-from neuroconcepts_ray.classifier.config import ClassifierConfig
+from neuroconcepts_ray.classifier.config import ClassifierConfig, geometry
 from neuroconcepts_ray.config import PathStr, StrictModel
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.errors import InputError
@@ -18,6 +18,7 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan
 from neuroconcepts_ray.naming.config import NamesConfig
 from neuroconcepts_ray.neurons.config import DEFAULT_SPACES, Spaces
+from neuroconcepts_ray.pixels.config import PixelsConfig
 from neuroconcepts_ray.retrieval.config import IndexConfig
 from neuroconcepts_ray.sae.config import SAEConfig
 from neuroconcepts_ray.stages import TABLE, Stage
@@ -32,6 +33,8 @@ class PipelineConfig(StrictModel):
     """Where protected health information lives (patient ids, source keys, report texts); owner-only permissions."""
     catalog: CatalogConfig
     """The archive, its labels, and the roles of its patients."""
+    pixels: PixelsConfig = PixelsConfig()
+    """Whether films are decoded once for all passes."""
     classifier: ClassifierConfig = ClassifierConfig()
     """The black box."""
     activations: ActivationsConfig = ActivationsConfig()
@@ -120,13 +123,16 @@ class Pipeline:
             found[name] = newest
         return found
 
+    def _told(self, stage: Stage) -> dict[str, Any]:
+        return {"geometry": geometry(self.config.classifier)} if stage.sees else {}
+
     def _make(self, stage: Stage, have: Mapping[str, Manifest]) -> dict[str, Manifest]:
         section = getattr(self.config, stage.section)
-        extra: dict[str, Any] = {"root": self.config.catalog.root} if stage.reads_archive else {}
+        extra = self._told(stage) | ({"root": self.config.catalog.root} if stage.reads_archive else {})
         made: dict[str, Manifest] = stage.job().run(section, have, self.lake, self.config.compute, **extra)
         return made
 
-    def _step(self, stage: Stage, have: dict[str, Manifest], make: bool) -> Iterator[Outcome]:
+    def _step(self, stage: Stage, have: dict[str, Manifest], make: bool, wanted: bool) -> Iterator[Outcome]:
         start = time.monotonic()
         if stage.verb == "catalog":
             current = stage.job().current(self.config.catalog, self.lake)
@@ -134,13 +140,17 @@ class Pipeline:
             state = "missing" if manifest is None else "found" if manifest == current else "made"
             yield Outcome(stage, "catalog", state, None, manifest, time.monotonic() - start)
             return
+        if not wanted and "catalog" not in have:
+            return
         families = {need for need in stage.needs if not any(name.startswith(need) for name in have)}
         if families:
             yield Outcome(stage, stage.makes.rstrip("."), "unknown")
             return
-        plans: dict[str, Plan] = stage.config().plan(getattr(self.config, stage.section), have)
+        plans: dict[str, Plan] = stage.config().plan(getattr(self.config, stage.section), have, **self._told(stage))
         found = {name: self.lake.find(plan) for name, plan in plans.items()}
         state = "found"
+        if not wanted and None in found.values():
+            return
         if any(manifest is None for manifest in found.values()):
             frozen = self._frozen(plans, have) if stage.frozen and self.new_only else None
             if frozen is not None:
@@ -162,13 +172,17 @@ class Pipeline:
 
         Args:
             make: Verbs that may do work; none for a look without touching anything.
-            until: The last verb of interest.
+            until: The last verb of interest; an optional stage is of interest only so, where its section says so, or
+                where its artifact is there.
             tell: Called with each outcome as it is known.
         """
         have: dict[str, Manifest] = {}
         outcomes: list[Outcome] = []
         for stage in TABLE:
-            for outcome in self._step(stage, have, stage.verb in make):
+            wanted = (
+                not stage.optional or stage.verb == until or getattr(getattr(self.config, stage.section), stage.verb)
+            )
+            for outcome in self._step(stage, have, stage.verb in make, wanted):
                 outcomes.append(outcome)
                 if outcome.manifest is not None:
                     have[outcome.name] = outcome.manifest

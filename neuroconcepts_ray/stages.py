@@ -21,6 +21,9 @@ class Stage:
         makes: The artifact, or family of artifacts, that it makes.
         does: One line for people.
         reads_archive: Whether it opens source files, and so is given the archive's root.
+        optional: Whether `run` does it only where its section says so, in the field that is called as the verb.
+            No other stage waits for it.
+        sees: Whether it is told how the classifier will see a film.
         frozen: Whether ``--new-only`` keeps its newest artifact although the catalog has grown.
     """
 
@@ -31,6 +34,8 @@ class Stage:
     makes: str
     does: str
     reads_archive: bool = False
+    optional: bool = False
+    sees: bool = False
     frozen: bool = False
 
     def config(self) -> ModuleType:
@@ -45,6 +50,17 @@ class Stage:
 TABLE: tuple[Stage, ...] = (
     Stage(
         "catalog", "catalog", "catalog", (), "catalog", "List an archive: one row an image, with group, role, labels."
+    ),
+    Stage(
+        "pack",
+        "pixels",
+        "pixels",
+        ("catalog",),
+        "pixels",
+        "Decode and resize every film once, so that later passes read pixels and decode nothing.",
+        reads_archive=True,
+        optional=True,
+        sees=True,
     ),
     Stage(
         "train",

@@ -22,7 +22,7 @@ from neuroconcepts_ray.distributed.compat import prepare_environment
 prepare_environment()  # before torch is loaded
 
 # The shapes and types that the signatures of the maths state are checked while the tests run.
-MATHS = ("stats", "imaging", "classifier", "activations", "sae", "neurons", "naming", "retrieval", "phantom")
+MATHS = ("stats", "imaging", "pixels", "classifier", "activations", "sae", "neurons", "naming", "retrieval", "phantom")
 install_import_hook([f"neuroconcepts_ray.{room}" for room in MATHS], "beartype.beartype")
 
 from neuroconcepts_ray import pipeline  # noqa: E402 - after the hook

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
-from neuroconcepts_ray.activations.shards import image_shards
 from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -14,6 +13,8 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, plan_to_json
 from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.pixels.packed import find_packed
+from neuroconcepts_ray.pixels.shards import image_shards
 
 
 def width(lake: Lake, plan: Plan, shards: Sequence[Shard]) -> int:
@@ -32,7 +33,7 @@ def run(
 
     Args:
         config: Taps and arithmetic.
-        have: ``catalog`` and ``classifier``.
+        have: ``catalog`` and ``classifier``; of ``pixels``, what fits is read instead of films.
         lake: Where the artifacts go.
         compute: Machines.
         root: The archive's root.
@@ -54,6 +55,7 @@ def run(
         tap: image_shards(catalog, sources, mine.recipe.digest, pixels, config.shard_rows)
         for tap, mine in missing.items()
     }
+    packed = find_packed(have.get("pixels"), pixels, catalog, sources)
     receipts = {tap: lake.done_shards(mine) for tap, mine in missing.items()}
     lead = next(iter(missing))
     todo = [
@@ -77,6 +79,7 @@ def run(
             "catalog": _name(have["catalog"]),
             "classifier": _name(have["classifier"]),
             "pixels": pixels.model_dump(),
+            "packed": None if packed is None else packed.spec(shards[lead]),
             "root": root,
             "device": compute.device,
         },

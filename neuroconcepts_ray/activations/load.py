@@ -1,61 +1,18 @@
-"""What a CPU task does before the model: read and decode a shard. Without torch, so that such a task starts soon."""
+"""What a CPU task does before the model: the pixels of a shard, packed or decoded. Without torch."""
 
-import time
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from neuroconcepts_ray.catalog.sources import Source, read_source
-from neuroconcepts_ray.catalog.tables import load_sources
-from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.block import Block
-from neuroconcepts_ray.errors import InputError
-from neuroconcepts_ray.imaging.config import PixelConfig
-from neuroconcepts_ray.imaging.decode import Undecodable
-from neuroconcepts_ray.imaging.load import load_pixels
-from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Manifest, Quarantined
 from neuroconcepts_ray.lake.shards import Shard
-
-
-def open_manifest(lake: Lake, name: tuple[str, str, str]) -> Manifest:
-    """The artifact of that kind, recipe and fingerprint.
-
-    Raises:
-        InputError: It is gone.
-    """
-    found = lake.manifest(*name)
-    if found is None:
-        raise InputError("an input is gone from the lake", value="/".join(name))
-    return found
-
-
-@lru_cache(maxsize=1)
-def _sources(lake: str, phi: str, catalog: tuple[str, str, str]) -> dict[str, Source]:
-    """Read once a process; so keys, which may carry patient ids, never travel through Ray."""
-    opened = Lake.open(lake, phi)
-    return load_sources(opened, open_manifest(opened, catalog))
+from neuroconcepts_ray.pixels.load import decode_shard
+from neuroconcepts_ray.pixels.packed import load_packed
 
 
 def load(shard: Shard, spec: dict[str, Any]) -> Block:
-    """Read and decode the images of a shard; those that will never decode are set aside, tombstones passed over."""
-    sources = _sources(spec["lake"], spec["phi"], tuple(spec["catalog"]))
-    pixels = validate(PixelConfig, spec["pixels"])
-    images = np.zeros((len(shard.rows), pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
-    kept: list[int] = []
-    quarantined = []
-    seconds = {"read": 0.0, "decode": 0.0}
-    for number in shard.live:
-        row = shard.rows[number]
-        start = middle = time.perf_counter()
-        try:
-            data = read_source(spec["root"], sources[row.image_id])
-            middle = time.perf_counter()
-            images[len(kept)] = load_pixels(data, pixels)
-            kept.append(number)
-        except Undecodable as bad:
-            quarantined.append(Quarantined(image_id=row.image_id, stage="activations", cause=bad.cause))
-        seconds["read"] += middle - start
-        seconds["decode"] += time.perf_counter() - middle
-    return Block(images[: len(kept)], kept, quarantined, seconds)
+    """The films of a shard as uint8 [m, c, s, s]; those that will never decode are set aside.
+
+    Args:
+        shard: The shard.
+        spec: See :func:`decode_shard` and, where it has ``packed``, :func:`load_packed`; both give the same.
+    """
+    return (load_packed if spec.get("packed") else decode_shard)(shard, spec, "activations")

@@ -9,7 +9,6 @@ from jaxtyping import Float, UInt8
 
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.activations.extract import check_finite, extract, spread
-from neuroconcepts_ray.activations.load import open_manifest
 from neuroconcepts_ray.activations.tables import activations_table
 from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
@@ -20,6 +19,7 @@ from neuroconcepts_ray.lake.manifest import Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json
 from neuroconcepts_ray.lake.shards import Row, Shard, cut
 from neuroconcepts_ray.lake.table import to_parquet
+from neuroconcepts_ray.pixels.load import open_manifest
 
 
 class Miner:
@@ -38,6 +38,8 @@ class Miner:
         self.profile = numeric_profile(
             dtype=self.dtype, device=spec["device"], libraries=(*self.model.card.libraries, "pillow")
         )
+        if spec["packed"]:  # what decoded them then, not what would today
+            self.profile |= spec["packed"]["profile"]
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True
 

@@ -96,6 +96,12 @@ TRAINING = frozenset(
 """Fields that change nothing where weights are brought along."""
 
 
+def geometry(config: ClassifierConfig) -> PixelConfig:
+    """How the classifier will see a film: as the config says, or the card of an imported model."""
+    card = None if config.weights is None else open_brought(config.weights).card
+    return config.pixels if card is None else card.pixels
+
+
 def plan(config: ClassifierConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
     """The one artifact of this stage: ``classifier``."""
     fields = recipe_fields(config)

@@ -1,4 +1,4 @@
-"""The films that training needs, decoded once into one array of bytes."""
+"""The films that training needs, decoded or read from packed pixels, once, into one array of bytes."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,6 +11,8 @@ from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.imaging.decode import Undecodable
 from neuroconcepts_ray.imaging.load import load_pixels
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.pixels.packed import Packed, cause_of, read_part
 
 MEMORY_BYTES = 2 * 1024**3
 """Above this the pixels live in a temporary file that the system pages in and out."""
@@ -63,3 +65,41 @@ def load_films(
     with ThreadPoolExecutor(threads) as pool:
         causes = list(pool.map(one, range(len(rows))))
     return films, {number: cause for number, cause in enumerate(causes) if cause is not None}
+
+
+def load_packed_films(
+    lake: Lake, packed: Packed, rows: Sequence[int], pixels: PixelConfig, threads: int
+) -> tuple[UInt8[np.ndarray, "n c h w"], dict[int, str]]:
+    """The same from packed pixels: each part that holds one of the films is read once.
+
+    Args:
+        lake: The lake.
+        packed: What fits the classifier.
+        rows: The rows that are wanted.
+        pixels: Size, channels, fit.
+        threads: How many parts at a time.
+
+    Returns:
+        See :func:`load_films`.
+    """
+    films = room(len(rows), pixels)
+    causes = packed.causes
+    wanted: dict[int, list[tuple[int, str]]] = {}
+    for place, row in enumerate(rows):
+        (number,) = packed.within(row, row + 1)
+        shard = packed.shards[number]
+        wanted.setdefault(number, []).append((place, shard.rows[row - packed.ends[number]].image_id))
+
+    def one(number: int) -> dict[int, str]:
+        image_ids, found, _ = read_part(lake, packed.manifest.parts[number])
+        at = {image_id: row for row, image_id in enumerate(image_ids)}
+        bad = {}
+        for place, image_id in wanted[number]:
+            if image_id in at:
+                films[place] = found[at[image_id]]
+            else:
+                bad[place] = cause_of(causes, image_id)
+        return bad
+
+    with ThreadPoolExecutor(threads) as pool:
+        return films, dict(sorted(item for bad in pool.map(one, sorted(wanted)) for item in bad.items()))

@@ -1,7 +1,7 @@
 """This stage on Ray: train (or take brought weights), score on role select, commit the classifier."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from neuroconcepts_ray.classifier.brought import Brought, open_brought
 from neuroconcepts_ray.classifier.card import CARD, WEIGHTS, Card
 from neuroconcepts_ray.classifier.config import ClassifierConfig, plan
 from neuroconcepts_ray.classifier.evaluate import evaluate
-from neuroconcepts_ray.classifier.films import load_films
+from neuroconcepts_ray.classifier.films import load_films, load_packed_films
 from neuroconcepts_ray.classifier.heads import as_task
 from neuroconcepts_ray.classifier.model import Classifier, card_of
 from neuroconcepts_ray.classifier.targets import outputs, truth
@@ -31,20 +31,29 @@ from neuroconcepts_ray.lake.assemble import check_bad_fraction
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
 from neuroconcepts_ray.lake.recipe import sha256
+from neuroconcepts_ray.pixels.packed import find_packed
 
 Rows = Int[np.ndarray, " _"]
 
 
+Load = Callable[[Sequence[int]], tuple[UInt8[np.ndarray, "_ c h w"], dict[int, str]]]
+"""The films at some rows of the catalog, and the causes of those that will never decode by their place."""
+
+
 def _share(
-    rows: Mapping[str, Rows], read: Callable[[int], bytes], config: ClassifierConfig, world: World
+    rows: Mapping[str, Rows], load: Load, world: World
 ) -> tuple[dict[str, UInt8[np.ndarray, "_ c h w"]], dict[str, Rows], list[tuple[int, str]]]:
     """This rank's share of each role's films: pixels, catalog rows, and the rows that will never decode with cause."""
     films: dict[str, UInt8[np.ndarray, "_ c h w"]] = {}
     kept: dict[str, Rows] = {}
     bad: list[tuple[int, str]] = []
-    for role, everybody in rows.items():
-        mine = everybody[world.rank :: world.size]
-        array, causes = load_films(read, mine.tolist(), config.pixels, config.threads)
+    shares = {role: everybody[world.rank :: world.size] for role, everybody in rows.items()}
+    every, all_causes = load(np.concatenate(list(shares.values())).tolist())
+    start = 0
+    for role, mine in shares.items():
+        array = every[start : start + len(mine)]
+        causes = {at - start: cause for at, cause in all_causes.items() if start <= at < start + len(mine)}
+        start += len(mine)
         bad += [(int(mine[i]), cause) for i, cause in causes.items()]
         good = np.setdiff1d(np.arange(len(mine)), list(causes))
         # Indexing copies, which a file-backed array should be spared where nothing is bad.
@@ -77,11 +86,22 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     mine: dict[str, Rows] = {"fit": fit_rows[:0], "select": select_rows[:0]}
     bad: list[tuple[int, str]] = []
     failure = None
+    pixels = None if spec["pixels"] is None else lake.manifest(*spec["pixels"])
+    packed = find_packed(pixels, config.pixels, catalog, sources)
+
+    def load(rows: Sequence[int]) -> tuple[UInt8[np.ndarray, "_ c h w"], dict[int, str]]:
+        if packed is not None:
+            return load_packed_films(lake, packed, rows, config.pixels, config.threads)
+
+        def read(row: int) -> bytes:
+            return read_source(spec["root"], sources[str(catalog.image_ids[row])])
+
+        return load_films(read, rows, config.pixels, config.threads)
+
     try:
         films, mine, bad = _share(
             {"fit": fit_rows, "select": select_rows},
-            lambda row: read_source(spec["root"], sources[str(catalog.image_ids[row])]),
-            config,
+            load,
             world,
         )
     except NeuroconceptsError as error:
@@ -110,7 +130,8 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         "fit_images": sum(one["fit"] for one in shared),
         "select_rows": kept.tolist(),
         "quarantined": [one.model_dump() for one in quarantined],
-        "profile": numeric_profile(dtype=config.dtype, device=device.type, libraries=(*card.libraries, "pillow")),
+        "profile": numeric_profile(dtype=config.dtype, device=device.type, libraries=(*card.libraries, "pillow"))
+        | ({} if packed is None else packed.profile),
     }
     if resume is not None and resume.meta["profile"] != meta["profile"]:
         resume = None  # half of one arithmetic and half of another would be neither's bytes
@@ -165,7 +186,7 @@ def run(
 
     Args:
         config: What it is.
-        have: ``catalog``.
+        have: ``catalog``; of ``pixels``, what fits is read instead of films.
         lake: Where it goes.
         compute: Machines.
         root: The archive's root.
@@ -178,6 +199,7 @@ def run(
     if found is not None:
         return {"classifier": found}
     catalog = load_catalog(lake, have["catalog"])
+    pixels = have.get("pixels")
     brought = None if config.weights is None else open_brought(config.weights)
     if brought is None or brought.card is None:
         card = card_of(config, outputs(config, catalog), as_task(catalog.task))
@@ -195,6 +217,7 @@ def run(
         "lake": lake.store.uri,
         "phi": lake.phi.uri,
         "catalog": [have["catalog"].kind, have["catalog"].recipe, have["catalog"].artifact],
+        "pixels": None if pixels is None else [pixels.kind, pixels.recipe, pixels.artifact],
         "root": root,
         "card": card.model_dump(mode="json"),
         "device": compute.device,

@@ -95,7 +95,7 @@ def run(
     names = [",".join(f"{key}={value}" for key, value in one.items()) for one in told]
     outcomes = line.walk(until="mine")
     for o in outcomes:
-        if o.manifest is None:
+        if o.manifest is None and not o.stage.optional:
             raise InputError(f"fit needs {o.name}, which is not finished", remedy=f"Run `neuroconcepts {o.stage.verb}`")
     have = {o.name: o.manifest for o in outcomes if o.manifest is not None}
     plans = [plan(config, have)["sae"] for config in configs]

@@ -88,7 +88,7 @@ def make(path: Path, overrides: list[str], verbs: tuple[str, ...], *, dry_run: b
     before = order[order.index(verbs[0]) - 1] if order.index(verbs[0]) else None
     if before is not None:
         for o in line.walk(until=before):
-            if o.state in ("missing", "unknown"):
+            if o.state in ("missing", "unknown") and not o.stage.optional:
                 raise InputError(
                     f"{verbs[0]} needs {o.name}, which is not finished",
                     remedy=f"Run `neuroconcepts {o.stage.verb}` with the same config first, or `run` for all",

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from neuroconcepts_ray.activations.shards import image_shards
-from neuroconcepts_ray.activations.tables import activations_table
 from neuroconcepts_ray.catalog.archive import summary
 from neuroconcepts_ray.catalog.config import ROLES, SCALE
 from neuroconcepts_ray.catalog.sources import Source
 from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
 from neuroconcepts_ray.catalog.tombstones import ROLE, bury, live
 from neuroconcepts_ray.classifier.card import load_card
+from neuroconcepts_ray.erasure import keep
 from neuroconcepts_ray.erasure.journal import Moved
+from neuroconcepts_ray.erasure.keep import Keep
 from neuroconcepts_ray.erasure.traces import Place, text_names
 from neuroconcepts_ray.erasure.victims import Victims
 from neuroconcepts_ray.imaging.config import PixelConfig
@@ -30,13 +30,14 @@ from neuroconcepts_ray.lake.manifest import Manifest, Part, Receipt
 from neuroconcepts_ray.lake.recipe import Plan, Recipe, canonical_json, digest
 from neuroconcepts_ray.lake.shards import Shard
 from neuroconcepts_ray.lake.survey import address
-from neuroconcepts_ray.lake.table import tensor_rows, to_parquet
+from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.neurons.config import SCALE_PART
 from neuroconcepts_ray.neurons.shards import code_shard
 from neuroconcepts_ray.neurons.summary import summarise
-from neuroconcepts_ray.neurons.tables import NEURONS, NORMALISATION, codes_of, codes_table
+from neuroconcepts_ray.neurons.tables import NEURONS, NORMALISATION, codes_of
+from neuroconcepts_ray.pixels.shards import image_shards
 
-ORDER = ("catalog", "classifier", "activations", "sae", "codes")
+ORDER = ("catalog", "pixels", "classifier", "activations", "sae", "codes")
 """Kinds that are rewritten, in an order in which inputs come first; others are made anew by their stages."""
 
 RAW = ("key", "sha256", "patient", "study_id", "text", "view", "role")
@@ -148,6 +149,9 @@ class Rewriting:
             return self._recommit(manifest, plan, manifest.notes | notes)
         if any(not self.moved.contents.get(content, content) for content in manifest.inputs.values()):
             return None  # made from what was given up
+        if manifest.kind == "pixels":
+            geometry = PixelConfig(**body["config"]["geometry"])
+            return self._images_of(manifest, plan, geometry, keep.pixels)
         if manifest.kind == "activations":
             return self._activations(manifest, plan)
         if manifest.kind == "codes":
@@ -223,11 +227,16 @@ class Rewriting:
         }
 
     def _activations(self, manifest: Manifest, plan: Plan) -> Manifest | None:
-        old_catalog = self.by_content.get(manifest.inputs["catalog"])
         classifier = self.by_content.get(manifest.inputs["classifier"])
-        if old_catalog is None or classifier is None:
+        if classifier is None:
             return None
-        pixels = load_card(self.lake, classifier).pixels
+        return self._images_of(manifest, plan, load_card(self.lake, classifier).pixels, keep.activations)
+
+    def _images_of(self, manifest: Manifest, plan: Plan, pixels: PixelConfig, without: Keep) -> Manifest | None:
+        """The counterpart of what has a row an image, in shards of the catalog."""
+        old_catalog = self.by_content.get(manifest.inputs["catalog"])
+        if old_catalog is None:
+            return None
         most = int(manifest.recipe_body["config"]["shard_rows"])
         new_catalog = self.by_content[plan.inputs["catalog"]]
         before = self._cut(old_catalog, manifest.recipe, pixels, most)
@@ -236,7 +245,7 @@ class Rewriting:
         if [f"{shard.key}.parquet" for shard in before] != list(there):
             return None  # cut by rules of another version
         for old, new in zip(before, after, strict=True):
-            self._carry(manifest, plan, there[f"{old.key}.parquet"], old, new, _activations)
+            self._carry(manifest, plan, there[f"{old.key}.parquet"], old, new, without)
         return assemble(
             self.lake, plan, manifest.name, after, facts=manifest.facts, max_bad_fraction=1.0, tolerant=True
         )
@@ -263,7 +272,7 @@ class Rewriting:
                 return None
             if now.rows:
                 shards.append(code_shard(self.lake, now, plan.recipe.digest))
-                self._carry(manifest, plan, there[f"{before.key}.parquet"], before, shards[-1], _codes)
+                self._carry(manifest, plan, there[f"{before.key}.parquet"], before, shards[-1], keep.codes)
         files = [part for part in manifest.parts if part.name == NORMALISATION]
         for part in files:
             self.lake.commit_receipt(plan, Receipt(shard=NORMALISATION, part=part))
@@ -278,7 +287,7 @@ class Rewriting:
             self.lake, plan, manifest.name, shards, facts=facts, files=files, max_bad_fraction=1.0, tolerant=True
         )
 
-    def _carry(self, manifest: Manifest, plan: Plan, part: Part, old: Shard, new: Shard, keep: Any) -> None:
+    def _carry(self, manifest: Manifest, plan: Plan, part: Part, old: Shard, new: Shard, without: Keep) -> None:
         """Give a shard of the counterpart its receipt: the old part, or its rows without the victims'."""
         if self.lake.receipt(plan, new.key) is not None:
             return
@@ -288,8 +297,8 @@ class Rewriting:
         bad = [one for one in manifest.quarantined if one.image_id in {row.image_id for row in old.rows}]
         name = f"{new.key}.parquet"
         if (part.root, part.key) in self.naming:
-            table = keep(self.lake, part, manifest, self._names)
-            made = self.lake.put_part(plan, name, to_parquet(table), rows=table.num_rows)
+            data, rows = without(self.lake, part, manifest, self._names)
+            made = self.lake.put_part(plan, name, data, rows=rows, root=part.root)
         else:
             made = part.model_copy(update={"name": name})
         self.lake.commit_receipt(
@@ -310,23 +319,3 @@ def _rank(kind: str) -> int:
 
 def _models(manifest: Manifest) -> list[str]:
     return [str(value) for value in manifest.recipe_body.get("models", {}).values()]
-
-
-def _kept(table: pa.Table, names: set[str]) -> tuple[list[str], np.ndarray]:
-    ids = table["image_id"].to_pylist()
-    rows = np.array([row for row, one in enumerate(ids) if one not in names], dtype=np.int64)
-    return [ids[row] for row in rows.tolist()], rows
-
-
-def _activations(lake: Lake, part: Part, manifest: Manifest, names: set[str]) -> pa.Table:
-    table = lake.table(part)
-    ids, rows = _kept(table, names)
-    x = tensor_rows(table["activation"])[rows] if len(rows) else np.empty((0, int(manifest.facts["d"])), np.float32)
-    # Through the function that writes them at first: the bytes are those of mining without the victims.
-    return activations_table(ids, x)
-
-
-def _codes(lake: Lake, part: Part, manifest: Manifest, names: set[str]) -> pa.Table:
-    table = lake.table(part)
-    ids, rows = _kept(table, names)
-    return codes_table(ids, codes_of([table], int(manifest.facts["n"])).matrix[rows])

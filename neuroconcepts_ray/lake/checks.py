@@ -14,7 +14,7 @@ from neuroconcepts_ray.lake.survey import REF, Survey, address
 
 COPY = "Restore it from a copy"
 
-UPSTREAM = {"activations": "catalog", "codes": "activations.", "index": "codes"}
+UPSTREAM = {"pixels": "catalog", "activations": "catalog", "codes": "activations.", "index": "codes"}
 """The input that an artifact of a kind has one row an image of."""
 
 ERASED = "erased"

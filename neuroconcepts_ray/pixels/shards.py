@@ -1,4 +1,4 @@
-"""Which images are mined together: a function of the catalog, the pixels and the config alone."""
+"""Which images are packed or mined together: a function of the catalog, the pixels and the config alone."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def image_shards(
     Args:
         catalog: The catalog.
         sources: Its sources.
-        recipe: Digest of the activations' recipe.
+        recipe: Digest of the recipe.
         pixels: What an image is decoded to.
         shard_rows: Most images of a shard.
     """
