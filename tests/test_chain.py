@@ -66,6 +66,23 @@ def test_one_changed_sae_setting_redoes_only_what_depends_on_it(
     }
 
 
+def test_pixels_are_packed_where_the_config_says_so_or_the_verb_alone_is_asked(
+    chain: Chain, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A dry run of each; no other stage waits for pixels, and whoever did not ask for them never hears of them."""
+
+    def told(*args: str) -> str:
+        assert call([*args, "-c", str(chain.file)]) == 0
+        return capfd.readouterr().out
+
+    assert "pixels" not in told("run", "--dry-run") + told("status")
+    assert re.search(r"pack +pixels +to do", told("pack", "--dry-run"))
+    on = ("--set", "pixels.pack=true")
+    assert re.search(r"pack +pixels +to do", told("run", "--dry-run", *on))
+    assert re.search(r"pixels +to do", told("status", *on))
+    assert "Nothing to do" in told("mine", *on)
+
+
 def test_a_tenth_more_patients_cost_a_tenth_of_the_mining(
     chain: Chain, resident: Resident, nc_alone: Command, tmp_path: Path
 ) -> None:
@@ -222,10 +239,13 @@ def test_jobs_submitted_to_a_head_give_the_same_digests(chain: Chain, cluster: C
         time.sleep(0.2)
     logs = client.get_job_logs(submitted)
     assert client.get_job_status(submitted) == JobStatus.SUCCEEDED, logs
-    # All but the first `run`, which did the rest of the work, and `neighbours`, which is no part of the chain.
-    assert logs.count("Nothing to do") == len(jobs) - 1
+    # All but the first `run`, which did the rest of the work, `pack`, which no `run` was told to do, and `neighbours`,
+    # which is no part of the chain.
+    assert logs.count("Nothing to do") == len(jobs) - 2
     assert logs.count("Neighbours of") == 1
-    assert copy.contents() == chain.contents()
+    contents = copy.contents()
+    assert contents.pop("pixels")
+    assert contents == chain.contents()
 
 
 def test_search_and_explain_answer_from_the_finished_chain(chain: Chain, capfd: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,7 @@ def load_packed_films(
     for place, row in enumerate(rows):
         (number,) = packed.within(row, row + 1)
         shard = packed.shards[number]
+        # Counted from the shard's end.
         wanted.setdefault(number, []).append((place, shard.rows[row - packed.ends[number]].image_id))
 
     def one(number: int) -> dict[int, str]:

@@ -35,7 +35,6 @@ from neuroconcepts_ray.pixels.packed import find_packed
 
 Rows = Int[np.ndarray, " _"]
 
-
 Load = Callable[[Sequence[int]], tuple[UInt8[np.ndarray, "_ c h w"], dict[int, str]]]
 """The films at some rows of the catalog, and the causes of those that will never decode by their place."""
 
@@ -99,11 +98,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         return load_films(read, rows, config.pixels, config.threads)
 
     try:
-        films, mine, bad = _share(
-            {"fit": fit_rows, "select": select_rows},
-            load,
-            world,
-        )
+        films, mine, bad = _share({"fit": fit_rows, "select": select_rows}, load, world)
     except NeuroconceptsError as error:
         failure = error.fields()
     # A rank that raised alone would leave the others waiting for it at the next sum.

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from neuroconcepts_ray.activations import job
-from neuroconcepts_ray.activations import load as loading
 from neuroconcepts_ray.activations.config import ActivationsConfig, native_dtype, plan
 from neuroconcepts_ray.activations.extract import check_finite, extract, spread
 from neuroconcepts_ray.activations.tables import activations_table, load_activations
@@ -24,6 +23,7 @@ from neuroconcepts_ray.errors import ConfigError, DigestError, InputError
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.shards import Shard
 from neuroconcepts_ray.lake.table import from_parquet, tensor_rows, to_parquet
+from neuroconcepts_ray.pixels import load as loading
 from tests.classifier.published import LABELS, SMALL, publish
 
 IDS = [f"i{number:02}" for number in range(12)]

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,12 @@ def test_outputs_of_brought_weights_that_the_catalog_does_not_know_are_masked() 
 
 def test_a_share_is_every_other_film_and_leaves_the_damaged_ones_out() -> None:
     files = {row: _png(row) for row in range(7)} | {4: b""}
-    config = validate(ClassifierConfig, {"pixels": {"size": 8}, "threads": 1})
+
+    def load(rows: Sequence[int]) -> tuple[np.ndarray, dict[int, str]]:
+        return load_films(files.__getitem__, rows, PixelConfig(size=8), threads=1)
+
     rows = {"fit": np.array([0, 2, 4, 6]), "select": np.array([1, 3, 5])}
-    shares = [_share(rows, files.__getitem__, config, World(rank, 2)) for rank in range(2)]
+    shares = [_share(rows, load, World(rank, 2)) for rank in range(2)]
     assert [{role: kept.tolist() for role, kept in share[1].items()} for share in shares] == [
         {"fit": [0], "select": [1, 5]},
         {"fit": [2, 6], "select": [3]},

@@ -13,6 +13,7 @@ from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.store import LocalStore
+from neuroconcepts_ray.pixels.packed import read_part
 from neuroconcepts_ray.retrieval import changes
 from tests.conftest import ROOT, Result
 from tests.erasure.world import Hospital, rows_of, without_ray
@@ -83,6 +84,40 @@ def test_mining_again_after_an_erasure_gives_the_same_bytes(hospital: Hospital) 
     hospital.run()
     assert rows_of(lake, hospital.have()) == rows
     assert hospital.contents() == contents
+
+
+def films_of(hospital: Hospital) -> dict[str, bytes]:
+    """Packed pixels by image_id."""
+    lake, manifest = hospital.line().lake, hospital.have()["pixels"]
+    parts = [read_part(lake, part)[:2] for part in manifest.parts]
+    return {one: film.tobytes() for ids, films in parts for one, film in zip(ids, films, strict=True)}
+
+
+def test_packed_pixels_lose_the_patients_films_and_nobody_elses(
+    hospital: Hospital, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert hospital.call("pack", "--set", "pixels.shard_rows=6") == 0
+    hospital.file.write_text(hospital.file.read_text() + "pixels: {shard_rows: 6}\n")
+    patient = hospital.patients()[0]
+    films, parts = films_of(hospital), hospital.have()["pixels"].parts
+    assert patient.images < films.keys()
+    assert hospital.call("erase", "--group", patient.group, "--dry-run") == 0
+    assert "1 catalog, 1 pixels, 1 classifier, 3 activations" in capfd.readouterr().out
+    assert hospital.call("erase", "--group", patient.group) == 0
+    assert hospital.traces(patient) == {}
+    assert films_of(hospital) == {one: film for one, film in films.items() if one not in patient.images}
+    lake, made = hospital.line().lake, hospital.have()["pixels"]
+    gone = [part for part in parts if part not in made.parts]
+    assert 0 < len(gone) <= 2
+    assert not [part for part in gone if lake.phi.exists(part.key)]
+    # Nothing is left to pack; and packing anew without the patient is the same artifact.
+    assert hospital.call("pack") == 0
+    assert "Nothing to do" in capfd.readouterr().out
+    for store in (lake.store, lake.phi):
+        for blob in list(store.scan("pixels")):
+            store.delete(blob.key)
+    assert hospital.call("pack") == 0
+    assert hospital.have()["pixels"].content == made.content
 
 
 def test_a_dry_run_says_what_would_go_and_touches_nothing(

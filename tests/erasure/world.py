@@ -57,7 +57,7 @@ def _train(loop: Any, spec: dict[str, Any], *, threads: int, **_: object) -> Sta
 def without_ray() -> Iterator[None]:
     """Stages run here and now."""
     with pytest.MonkeyPatch.context() as patch:
-        for room in ("activations", "neurons", "retrieval"):
+        for room in ("pixels", "activations", "neurons", "retrieval"):
             patch.setattr(f"neuroconcepts_ray.{room}.job.map_shards", _map_shards)
         patch.setattr("neuroconcepts_ray.sae.job.train", _train)
         yield
