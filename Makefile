@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits test-fit-faults test-storm lint test-sae-formats bench-retrieval bench-decode bench-precision bench-sae bench-sae-curve science clean
+.PHONY: demo test test-commits test-fit-faults test-storm lint test-sae-formats bench-retrieval bench-decode bench-packing bench-precision bench-sae bench-sae-curve science clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -62,7 +62,7 @@ SEEDS ?= 2001 2002 2003
 science: $(STAMP)
 	SEEDS="$(SEEDS)" $(PY) -m benchmarks.science
 
-bench-decode bench-precision: $(STAMP)
+bench-decode bench-packing bench-precision: $(STAMP)
 	$(PY) -m benchmarks.$(@:bench-%=%)
 
 # pip reads torch's index as the machine has it; constraints.txt is what was tested together.
