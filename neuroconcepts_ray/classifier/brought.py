@@ -64,16 +64,15 @@ def file_sha256(path: Path) -> str:
         ) from error
 
 
-def open_brought(path: str) -> Brought:
-    """What ``classifier.weights`` names.
+def imported_card(path: str) -> ImportedCard | None:
+    """The card of a folder of ``import-model``; None for a bare file, which the config describes.
 
     Raises:
-        ConfigError: Nothing there, or a folder that is none of import-model's.
-        DigestError: The folder's weights are not those of its card.
+        ConfigError: The folder is none of import-model's.
     """
     place = Path(path)
     if not place.is_dir():
-        return Brought(place, file_sha256(place), None)
+        return None
     try:
         raw = json.loads((place / CARD).read_bytes())
     except (OSError, ValueError) as error:
@@ -83,7 +82,20 @@ def open_brought(path: str) -> Brought:
             where=WHERE,
             remedy="Give a folder that `neuroconcepts import-model` wrote",
         ) from error
-    card = validate(ImportedCard, raw)
+    return validate(ImportedCard, raw)
+
+
+def open_brought(path: str) -> Brought:
+    """What ``classifier.weights`` names.
+
+    Raises:
+        ConfigError: Nothing there, or a folder that is none of import-model's.
+        DigestError: The folder's weights are not those of its card.
+    """
+    place = Path(path)
+    card = imported_card(path)
+    if card is None:
+        return Brought(place, file_sha256(place), None)
     digest = file_sha256(place / WEIGHTS)
     if digest != card.digests.get("weights"):
         raise DigestError(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from neuroconcepts_ray.classifier.brought import check_agrees, open_brought
+from neuroconcepts_ray.classifier.brought import check_agrees, imported_card, open_brought
 from neuroconcepts_ray.config import PATH, StrictModel, recipe_fields
 from neuroconcepts_ray.imaging.config import ALGORITHM as DECODING
 from neuroconcepts_ray.imaging.config import PixelConfig
@@ -98,7 +98,7 @@ TRAINING = frozenset(
 
 def geometry(config: ClassifierConfig) -> PixelConfig:
     """How the classifier will see a film: as the config says, or the card of an imported model."""
-    card = None if config.weights is None else open_brought(config.weights).card
+    card = None if config.weights is None else imported_card(config.weights)
     return config.pixels if card is None else card.pixels
 
 
