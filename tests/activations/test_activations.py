@@ -12,7 +12,8 @@ from neuroconcepts_ray.activations.config import ActivationsConfig, native_dtype
 from neuroconcepts_ray.activations.extract import check_finite, extract, spread
 from neuroconcepts_ray.activations.tables import activations_table, load_activations
 from neuroconcepts_ray.classifier import job as training
-from neuroconcepts_ray.classifier.config import ClassifierConfig
+from neuroconcepts_ray.classifier.card import load_card
+from neuroconcepts_ray.classifier.config import ClassifierConfig, geometry
 from neuroconcepts_ray.classifier.head import load_head
 from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.cli.main import call
@@ -213,6 +214,8 @@ def test_an_imported_network_goes_through_as_it_is_and_its_logits_are_its_heads(
     config = validate(ClassifierConfig, {"weights": str(tmp_path / "chest"), "threads": 1})
     one.have |= training.run(config, one.have, one.lake, COMPUTE, str(one.root))
     assert one.have["classifier"].facts["backbone"] == factory
+    # What `pack` is told before there is a classifier.
+    assert geometry(config) == load_card(one.lake, one.have["classifier"]).pixels != ClassifierConfig().pixels
     made, _ = mined(one, taps=["features.denseblock4"], threads=1)
     ids, f = load_activations(one.lake, made["activations.pre_logits"])
     _, logits = load_activations(one.lake, made["activations.logits"])

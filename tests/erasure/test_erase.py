@@ -110,6 +110,7 @@ def test_packed_pixels_lose_the_patients_films_and_nobody_elses(
     gone = [part for part in parts if part not in made.parts]
     assert 0 < len(gone) <= 2
     assert not [part for part in gone if lake.phi.exists(part.key)]
+    assert hospital.call("verify", "--all") == 0
     # Nothing is left to pack; and packing anew without the patient is the same artifact.
     assert hospital.call("pack") == 0
     assert "Nothing to do" in capfd.readouterr().out
