@@ -2,15 +2,20 @@
 
 import json
 import sys
+from dataclasses import asdict
 
+from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
 from neuroconcepts_ray.distributed.train import train
 from neuroconcepts_ray.errors import NeuroconceptsError
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.recipe import plan_from_json
-from neuroconcepts_ray.lake.shards import Row, cut
+from neuroconcepts_ray.lake.recipe import Plan, plan_from_json
+from neuroconcepts_ray.lake.shards import Row, Slip, Start, cut
+from tests.distributed import stub as stubs
 from tests.distributed import work
+
+POLICIES = ("actors", "retries", "read_timeout_s")
 
 
 def shards(spec: dict) -> None:
@@ -28,6 +33,30 @@ def shards(spec: dict) -> None:
         threads=1,
         label="double",
     )
+
+
+def stub_slips(rows: int, plan: Plan) -> list[Slip]:
+    """Shards of eight rows."""
+    every = [Row(f"i{n}", f"s{n}") for n in range(rows)]
+    made = cut(every, plan.recipe.digest, 8, 8)
+    return [Slip(shard.key, shard.size, shard.images, Start(0, 8 * n, 8 * n)) for n, shard in enumerate(made)]
+
+
+def stub(spec: dict) -> dict:
+    """The stub of mining, on what is not done."""
+    plan = plan_from_json(spec["plan"])
+    done = Lake.open(spec["lake"], spec["phi"]).done_shards(plan)
+    summary = map_shards(
+        [slip for slip in stub_slips(spec["rows"], plan) if slip.key not in done],
+        worker=spec.get("worker", "tests.distributed.stub:Doubler"),
+        spec=spec,
+        load=stubs.load,
+        find=stubs.find,
+        compute=validate(ComputeConfig, {name: spec[name] for name in POLICIES if name in spec}),
+        threads=1,
+        label="double",
+    )
+    return {**asdict(summary), "bottleneck": summary.bottleneck}
 
 
 def training(spec: dict) -> dict:
@@ -59,7 +88,7 @@ if __name__ == "__main__":
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            result = {"shards": shards, "training": training, "sharded": sharded}[request["case"]](request["spec"])
+            result = {"shards": shards, "stub": stub, "training": training, "sharded": sharded}[request["case"]](request["spec"])
             answer = {"result": result}
         except NeuroconceptsError as error:
             answer = {"error": error.fields(), "exit": error.exit_code}
