@@ -145,6 +145,8 @@ class _Run:
                 report = bench.settle(to_text(shard), shard.size, 1 + max(1, self.policy.retries))
                 if report is None:
                     lost.append(key)
+                    if len(lost) == FEW:
+                        break
                 else:
                     self.take({**report, "key": key}, advance)
         finally:

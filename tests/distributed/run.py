@@ -53,7 +53,7 @@ def stub(spec: dict) -> dict:
         load=stubs.load,
         find=stubs.find,
         compute=validate(ComputeConfig, {name: spec[name] for name in POLICIES if name in spec}),
-        threads=1,
+        threads=spec.get("threads", 1),
         label="double",
     )
     return {**asdict(summary), "bottleneck": summary.bottleneck}

@@ -75,7 +75,7 @@ def test_a_process_that_was_killed_once_leaves_no_trace(drive: Driver, tmp_path:
 
 
 def test_what_dies_whatever_is_left_out_is_no_images_fault(drive: Driver, tmp_path: Path) -> None:
-    outcome = drive("stub", spec(tmp_path, worker="tests.distributed.stub:Doomed", retries=0))
+    outcome = drive("stub", spec(tmp_path, worker="tests.distributed.stub:Doomed", retries=0, rows=8))
     assert (outcome["exit"], "compute.retries" in outcome["error"]["what"]) == (4, True)
     assert outcome["error"]["where"].startswith("shard ")
 
@@ -113,7 +113,7 @@ def test_a_store_that_is_gone_ends_the_run_before_every_shard_was_tried(drive: D
 def test_any_number_of_actors_gives_the_same_content(
     drive: Driver, tmp_path: Path, clean: Manifest, actors: int
 ) -> None:
-    assert "error" not in drive("stub", spec(tmp_path, actors=actors))
+    assert "error" not in drive("stub", spec(tmp_path, actors=actors, threads=0.5))
     assert committed(tmp_path).content == clean.content
 
 
