@@ -1,9 +1,19 @@
 """A driver process for the tests of the engine: a case a line comes in, its outcome as JSON goes out."""
 
+import contextlib
+import io
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from dataclasses import asdict
+from pathlib import Path
 
+import ray
+
+from neuroconcepts_ray.cli import main
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
@@ -16,23 +26,6 @@ from tests.distributed import stub as stubs
 from tests.distributed import work
 
 POLICIES = ("actors", "retries", "read_timeout_s")
-
-
-def shards(spec: dict) -> None:
-    plan = plan_from_json(spec["plan"])
-    rows = [Row(image_id=f"i{n}", source="s") for n in range(spec["rows"])]
-    lake = Lake.open(spec["lake"], spec["phi"])
-    every = list(cut(rows, plan.recipe.digest, 8, 5))
-    done = lake.done_shards(plan)
-    map_shards(
-        [shard for shard in every if shard.key not in done],
-        worker="tests.distributed.work:Doubler",
-        spec=spec,
-        load=work.load,
-        compute=ComputeConfig(retries=2),
-        threads=1,
-        label="double",
-    )
 
 
 def stub_slips(rows: int, plan: Plan) -> list[Slip]:
@@ -57,6 +50,33 @@ def stub(spec: dict) -> dict:
         label="double",
     )
     return {**asdict(summary), "bottleneck": summary.bottleneck}
+
+
+def terminated(spec: dict) -> dict:
+    """The stub as a command of its own would run it, which gets SIGTERM once its work has begun."""
+    ray.shutdown()  # for a command connects, and Ray sets a handler of its own then
+    begun = Path(spec["lake"]).with_name("marks") / "begun"
+    handlers = []
+
+    def kill() -> None:
+        while not begun.exists():
+            time.sleep(0.05)
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def app(_: list[str], *, standalone_mode: bool) -> None:
+        assert not standalone_mode
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        stub(spec)
+
+    main.app = app
+    threading.Thread(target=kill, daemon=True).start()
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = main.call([])
+    kept = handlers[0] is handlers[1] and signal.getsignal(signal.SIGTERM) is not handlers[0]
+    lines = [line for line in said.getvalue().splitlines(keepends=True) if line.startswith("error")]
+    return {"code": code, "handler": "kept" if kept else "lost", "said": "".join(lines)}
 
 
 def training(spec: dict) -> dict:
@@ -84,11 +104,15 @@ def _states(spec: dict, *, sharded: bool) -> list[dict]:
     return [{"x": one.tensors["x"].tolist(), **one.meta} for one in (found if isinstance(found, list) else [found])]
 
 
+CASES = {"stub": stub, "terminated": terminated, "training": training, "sharded": sharded}
+
 if __name__ == "__main__":
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            result = {"shards": shards, "stub": stub, "training": training, "sharded": sharded}[request["case"]](request["spec"])
+            result = {"shards": shards, "stub": stub, "training": training, "sharded": sharded}[request["case"]](
+                request["spec"]
+            )
             answer = {"result": result}
         except NeuroconceptsError as error:
             answer = {"error": error.fields(), "exit": error.exit_code}

@@ -1,8 +1,11 @@
 """A stub of mining for the tests of the engine: without torch, so that its actors start at once."""
 
+import contextlib
+import errno
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +13,16 @@ import numpy as np
 
 from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.reading import Patience
+from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json
 from neuroconcepts_ray.lake.shards import Row, Shard, Slip, shard_of
 
 
-def rows_of(spec: dict[str, Any], slip: Slip) -> list[Row]:
-    return [Row(f"i{n}", f"s{n}") for n in range(slip.start.row, slip.start.row + slip.size)]
-
-
-def find(slip: Slip, spec: dict[str, Any]) -> Shard:
-    return Shard(slip.key, rows_of(spec, slip), slip.start)
+def find(slip: Slip, spec: dict[str, Any]) -> Shard:  # noqa: ARG001 - every find is called alike
+    first = slip.start.row
+    return Shard(slip.key, [Row(f"i{n}", f"s{n}") for n in range(first, first + slip.size)], slip.start)
 
 
 def mark(spec: dict[str, Any], name: str) -> int:
@@ -43,6 +44,8 @@ def die(spec: dict[str, Any], where: str, image_id: str) -> None:
 
 def read(spec: dict[str, Any], image_id: str) -> int:
     """The number of an image; some reads fail, some never end."""
+    if image_id in spec.get("changed", ()):
+        raise InputError("a source changed", where=image_id)
     if image_id in spec.get("fails", {}) and mark(spec, f"read-{image_id}") < spec["fails"][image_id]:
         raise OSError(5, "Input/output error", "/secret/patient/path")
     if image_id in spec.get("hangs", ()):
@@ -63,6 +66,20 @@ def load(shard: Shard, spec: dict[str, Any]) -> Block:
     if "count_loads" in spec:
         mark(spec, "loaded")
     return Block(numbers[: len(shard.live)], shard.live, [], {"read": time.perf_counter() - start, "decode": 0.5})
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Every file that is synced meets a full disk."""
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    real, os.fsync = os.fsync, refuse
+    try:
+        yield
+    finally:
+        os.fsync = real
 
 
 class Doubler:
@@ -89,7 +106,11 @@ class Doubler:
             marks = Path(self.spec["lake"]).with_name("marks")
             ahead = (marks / "loaded").stat().st_size - mark(self.spec, "worked")
             (marks / f"ahead-{ahead}").touch()
+        mark(self.spec, "begun")
         time.sleep(self.spec.get("work_s", 0.0))
+        if self.spec.get("full"):
+            with full_disk():
+                self.lake.store.write("a/key", b"")
         found = self.compute(shard, block)[block.kept]
         part = self.lake.put_part(self.plan, f"{shard.key}.bin", found.tobytes(), rows=len(found))
         receipt = Receipt(shard=shard.key, part=part, quarantined=block.quarantined, seconds=block.seconds)
