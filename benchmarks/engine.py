@@ -173,7 +173,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
 
     Returns:
         ``rss_mb`` by number of images, ``overhead_ms_per_image`` and ``cpu_ms_per_image`` at the largest,
-        ``carry_ms_per_image`` (CPU time that 224² pixels in three channels add on their way), ``resume_s`` and ``runs``.
+        ``carry_ms_per_image`` (CPU time that 224² pixels in three channels add on their way), ``resume_s``, ``runs``.
     """
     runs: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="nc-engine-") as root:

@@ -69,6 +69,10 @@ def _row(shard: str, meta: str, failure: str, data: pa.Array) -> pa.Table:
 def unpack(table: pa.Table, row: int) -> tuple[Shard, Block]:
     """Read back :func:`pack`; the array is a view of the table's memory, and read-only."""
     facts = json.loads(table["meta"][row].as_py())
-    array = np.frombuffer(table["data"][row].as_buffer(), dtype=np.dtype(facts["dtype"])).reshape(facts["shape"])
+    value = table["data"].slice(row, 1).chunk(0)  # the scalar of a binary column would be a copy
+    _, ends, data = value.buffers()
+    start = int(np.frombuffer(ends, dtype=np.int64)[value.offset])
+    shape, dtype = facts["shape"], np.dtype(facts["dtype"])
+    array = np.frombuffer(data, dtype, count=int(np.prod(shape)), offset=start).reshape(shape)
     quarantined = [Quarantined(**bad) for bad in facts["quarantined"]]
     return whole(table["shard"][row].as_py()), Block(array, facts["kept"], quarantined, facts["seconds"])
