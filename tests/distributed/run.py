@@ -110,9 +110,7 @@ if __name__ == "__main__":
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            result = {"shards": shards, "stub": stub, "training": training, "sharded": sharded}[request["case"]](
-                request["spec"]
-            )
+            result = CASES[request["case"]](request["spec"])
             answer = {"result": result}
         except NeuroconceptsError as error:
             answer = {"error": error.fields(), "exit": error.exit_code}
