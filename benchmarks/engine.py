@@ -161,7 +161,7 @@ def child(folder: Path, catalog: list[str], side: int = 1) -> dict[str, float]:
     said = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", str(folder), json.dumps(catalog), str(side)],
         env=env,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
     ).stdout

@@ -28,11 +28,11 @@ from tests.distributed import work
 POLICIES = ("actors", "retries", "read_timeout_s")
 
 
-def stub_slips(rows: int, plan: Plan) -> list[Slip]:
-    """Shards of eight rows."""
+def stub_slips(rows: int, plan: Plan, size: int = 8) -> list[Slip]:
+    """Shards of so many rows."""
     every = [Row(f"i{n}", f"s{n}") for n in range(rows)]
-    made = cut(every, plan.recipe.digest, 8, 8)
-    return [Slip(shard.key, shard.size, shard.images, Start(0, 8 * n, 8 * n)) for n, shard in enumerate(made)]
+    made = cut(every, plan.recipe.digest, 8, size)
+    return [Slip(shard.key, shard.size, shard.images, Start(0, size * n, size * n)) for n, shard in enumerate(made)]
 
 
 def stub(spec: dict) -> dict:
@@ -40,7 +40,7 @@ def stub(spec: dict) -> dict:
     plan = plan_from_json(spec["plan"])
     done = Lake.open(spec["lake"], spec["phi"]).done_shards(plan)
     summary = map_shards(
-        [slip for slip in stub_slips(spec["rows"], plan) if slip.key not in done],
+        [slip for slip in stub_slips(spec["rows"], plan, spec.get("shard_rows", 8)) if slip.key not in done],
         worker=spec.get("worker", "tests.distributed.stub:Doubler"),
         spec=spec,
         load=stubs.load,

@@ -58,7 +58,7 @@ def read(spec: dict[str, Any], image_id: str) -> int:
 def load(shard: Shard, spec: dict[str, Any]) -> Block:
     start = time.perf_counter()
     patience = Patience(**spec["patience"])
-    numbers = np.zeros(len(shard.rows), dtype=np.int64)
+    numbers = np.zeros((len(shard.rows), spec.get("width", 1)), dtype=np.int64)
     for at, number in enumerate(shard.live):
         image_id = shard.rows[number].image_id
         die(spec, "kills_load", image_id)
@@ -94,7 +94,7 @@ class Doubler:
         for number in block.kept:
             die(self.spec, "kills_work", shard.rows[number].image_id)
         batch = np.zeros(len(shard.rows), dtype=np.int64)
-        batch[block.kept] = block.array
+        batch[block.kept] = block.array[:, 0]
         return batch * 2
 
     def probe(self, shard: Shard, block: Block) -> None:
