@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
-from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
+from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
@@ -12,12 +12,13 @@ from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, plan_to_json
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.lake.shards import Shard, Slip
+from neuroconcepts_ray.pixels.load import find
 from neuroconcepts_ray.pixels.packed import find_packed
-from neuroconcepts_ray.pixels.shards import image_shards
+from neuroconcepts_ray.pixels.shards import image_slips
 
 
-def width(lake: Lake, plan: Plan, shards: Sequence[Shard]) -> int:
+def width(lake: Lake, plan: Plan, shards: Sequence[Shard | Slip]) -> int:
     """Dimension of a tap's vectors, as the first finished shard has it."""
     for shard in shards:
         receipt = lake.receipt(plan, shard.key)
@@ -49,13 +50,9 @@ def run(
         return done
 
     pixels = load_card(lake, have["classifier"]).pixels
-    catalog = load_catalog(lake, have["catalog"])
-    sources = load_sources(lake, have["catalog"])
-    shards = {
-        tap: image_shards(catalog, sources, mine.recipe.digest, pixels, config.shard_rows)
-        for tap, mine in missing.items()
-    }
-    packed = find_packed(have.get("pixels"), pixels, catalog, sources)
+    films = Films(lake, have["catalog"])
+    shards = {tap: image_slips(films, mine.recipe.digest, pixels, config.shard_rows) for tap, mine in missing.items()}
+    packed = find_packed(have.get("pixels"), pixels, films)
     receipts = {tap: lake.done_shards(mine) for tap, mine in missing.items()}
     lead = next(iter(missing))
     todo = [
@@ -66,6 +63,7 @@ def run(
     map_shards(
         todo,
         worker="neuroconcepts_ray.activations.miner:Miner",
+        find=find,
         load=load,
         compute=compute,
         threads=config.threads,

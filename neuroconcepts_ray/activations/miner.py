@@ -17,7 +17,7 @@ from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json
-from neuroconcepts_ray.lake.shards import Row, Shard, cut
+from neuroconcepts_ray.lake.shards import Shard, shard_of
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.pixels.load import open_manifest
 
@@ -54,33 +54,35 @@ class Miner:
             tokens=self.config.tokens,
         )
 
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Infer the shard and write it once for each tap that has no receipt for these rows."""
-        keys = {tap: _cut(shard.rows, plan.recipe.digest, 0, len(shard.rows)).key for tap, plan in self.plans.items()}
+    def probe(self, shard: Shard, block: Block) -> None:
+        """Infer and write nothing: whether these images kill the process."""
+        self._extract(spread(block.array, block.kept, len(shard.rows)), list(self.plans))
+
+    def __call__(self, shard: Shard, block: Block) -> dict[str, float]:
+        """Infer the shard and write it once for each tap that has no receipt for these rows; seconds by step."""
+        keys = {tap: shard_of(shard.rows, plan.recipe.digest).key for tap, plan in self.plans.items()}
         wanted = {tap: key for tap, key in keys.items() if self.lake.receipt(self.plans[tap], key) is None}
         if not wanted:
-            return
+            return block.seconds
         start = time.perf_counter()
         found = self._extract(spread(block.array, block.kept, len(shard.rows)), list(wanted))
         seconds = {**block.seconds, "infer": time.perf_counter() - start}
         image_ids = [shard.rows[number].image_id for number in block.kept]
+        written = 0.0
         for tap, key in wanted.items():
             start = time.perf_counter()
             x = found[tap][block.kept]
             check_finite(tap, image_ids, x)
             data = to_parquet(activations_table(image_ids, x))
             part = self.lake.put_part(self.plans[tap], f"{key}.parquet", data, rows=len(image_ids))
+            spent = time.perf_counter() - start
             receipt = Receipt(
                 shard=key,
                 part=part,
                 quarantined=block.quarantined,
                 profile=self.profile,
-                seconds={**seconds, "write": time.perf_counter() - start},
+                seconds={**seconds, "write": spent},
             )
             self.lake.commit_receipt(self.plans[tap], receipt)
-
-
-def _cut(rows: list[Row], recipe: str, bytes_per_row: int, max_rows: int) -> Shard:
-    """The one shard that these rows are under another recipe."""
-    (only,) = cut(rows, recipe, bytes_per_row, max_rows)
-    return only
+            written += spent
+        return {**seconds, "write": written}

@@ -4,7 +4,7 @@ A tombstone keeps the position of an erased image in its frozen partition, and n
 remains one keyed hash of its own kind, by which later looks at the archive leave the films out.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,11 +16,8 @@ from jaxtyping import Bool
 
 from neuroconcepts_ray.catalog.archive import Archive
 from neuroconcepts_ray.catalog.keys import HashKey
-from neuroconcepts_ray.catalog.sources import Source
-from neuroconcepts_ray.catalog.tables import Catalog
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.shards import TOMBSTONE, Row
 
 ROLE = "erased"
 """The role of a tombstone: none of the five, so that whoever asks for a role never meets one."""
@@ -117,13 +114,3 @@ def bury(images: pa.Table, dead: Bool[np.ndarray, " m"], partition: int) -> pa.T
         new = blank.get(field.name, pa.nulls(len(dead), field.type))
         columns[field.name] = pc.if_else(mask, new, images[field.name].combine_chunks())
     return pa.table(columns, schema=images.schema)
-
-
-def image_rows(catalog: Catalog, sources: Mapping[str, Source]) -> list[Row]:
-    """What shards of a catalog's images are cut from: tombstones keep their places and have no source."""
-    ids: Sequence[str] = catalog.image_ids.tolist()
-    roles: Sequence[str] = catalog.roles.tolist()
-    return [
-        Row(image_id=one, source=TOMBSTONE if role == ROLE else sources[one].sha256)
-        for one, role in zip(ids, roles, strict=True)
-    ]

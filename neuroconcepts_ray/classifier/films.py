@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.imaging.config import PixelConfig
@@ -68,13 +68,19 @@ def load_films(
 
 
 def load_packed_films(
-    lake: Lake, packed: Packed, rows: Sequence[int], pixels: PixelConfig, threads: int
+    lake: Lake,
+    packed: Packed,
+    image_ids: Shaped[np.ndarray, " m"],
+    rows: Sequence[int],
+    pixels: PixelConfig,
+    threads: int,
 ) -> tuple[UInt8[np.ndarray, "n c h w"], dict[int, str]]:
     """The same from packed pixels: each part that holds one of the films is read once.
 
     Args:
         lake: The lake.
         packed: What fits the classifier.
+        image_ids: Of the catalog.
         rows: The rows that are wanted.
         pixels: Size, channels, fit.
         threads: How many parts at a time.
@@ -87,13 +93,11 @@ def load_packed_films(
     wanted: dict[int, list[tuple[int, str]]] = {}
     for place, row in enumerate(rows):
         (number,) = packed.within(row, row + 1)
-        shard = packed.shards[number]
-        # Counted from the shard's end.
-        wanted.setdefault(number, []).append((place, shard.rows[row - packed.ends[number]].image_id))
+        wanted.setdefault(number, []).append((place, str(image_ids[row])))
 
     def one(number: int) -> dict[int, str]:
-        image_ids, found, _ = read_part(lake, packed.manifest.parts[number])
-        at = {image_id: row for row, image_id in enumerate(image_ids)}
+        there, found, _ = read_part(lake, packed.manifest.parts[number])
+        at = {image_id: row for row, image_id in enumerate(there)}
         bad = {}
         for place, image_id in wanted[number]:
             if image_id in at:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+from neuroconcepts_ray.catalog.films import Films as CatalogFilms
 from neuroconcepts_ray.catalog.sources import read_source
 from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
 from neuroconcepts_ray.classifier.brought import Brought, open_brought
@@ -86,11 +87,11 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     bad: list[tuple[int, str]] = []
     failure = None
     pixels = None if spec["pixels"] is None else lake.manifest(*spec["pixels"])
-    packed = find_packed(pixels, config.pixels, catalog, sources)
+    packed = find_packed(pixels, config.pixels, CatalogFilms(lake, manifest))
 
     def load(rows: Sequence[int]) -> tuple[UInt8[np.ndarray, "_ c h w"], dict[int, str]]:
         if packed is not None:
-            return load_packed_films(lake, packed, rows, config.pixels, config.threads)
+            return load_packed_films(lake, packed, catalog.image_ids, rows, config.pixels, config.threads)
 
         def read(row: int) -> bytes:
             return read_source(spec["root"], sources[str(catalog.image_ids[row])])

@@ -1,7 +1,11 @@
 """``neuroconcepts``: one verb a stage, made from the table; errors in one line, each with its exit code."""
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -10,6 +14,7 @@ import typer
 from neuroconcepts_ray.cli import chain, questions, tending
 from neuroconcepts_ray.cli.app import app
 from neuroconcepts_ray.distributed.compat import prepare_environment
+from neuroconcepts_ray.errors import NeuroconceptsError, Stopped, fault
 
 VERBS = (chain, questions, tending)
 """Modules whose verbs the application has; loading one is what gives it them."""
@@ -20,16 +25,34 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+@contextlib.contextmanager
+def _stoppable(args: list[str]) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does; a server has its own way, and other threads get no signals."""
+    if args[:1] == ["serve"] or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a signal handler's
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def call(args: list[str]) -> int:
     """Run one command line and return its exit code: 0 done, 2 usage, 3 input, 4 environment, 1 ours."""
-    from neuroconcepts_ray.errors import NeuroconceptsError, fault
-
     try:
-        result: Any = app(args, standalone_mode=False)
+        with _stoppable(args):
+            result: Any = app(args, standalone_mode=False)
     except NeuroconceptsError as error:
         return _fail(error.message, error.exit_code)
     except typer.Exit as stop:
         return stop.exit_code
+    except Stopped:
+        return _fail("this process was asked to end. Run the same command again: it continues from here", 4)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; the same command continues", 130)
     except BrokenPipeError:

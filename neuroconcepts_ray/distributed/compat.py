@@ -56,21 +56,31 @@ def quiet() -> None:
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It prints a traceback for each shard whose process died; we look into them.
+    logging.getLogger("ray.data._internal.execution.streaming_executor_state").setLevel(logging.CRITICAL)
     # It warns that the bars, which we turned off, are off.
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
-def actor_bounds(retries: int) -> dict[str, Any]:
-    """Arguments of ``map_batches`` that bound how often a dying actor is retried; Ray's default is for ever.
+def alone(*, actor: bool) -> dict[str, Any]:
+    """Arguments of ``map_batches`` by which a death takes one block: nothing is tried again behind our back.
 
+    Ray's default is for ever. A dead actor is started again, as often as :func:`tolerate_deaths` allows deaths.
     They go through ``**ray_remote_args``, which Ray 2.64 removes without a successor so far (hence ``ray<2.64``).
     """
-    return {"max_restarts": retries, "max_task_retries": retries}
+    return {"max_restarts": -1, "max_task_retries": 0} if actor else {"max_retries": 0}
+
+
+def tolerate_deaths(most: int) -> None:
+    """Let a pass over the shards go on without those whose process died, up to a number; it says which came back."""
+    from ray.data import DataContext
+
+    DataContext.get_current().max_errored_blocks = most
 
 
 @contextmanager
 def remote_args_accepted() -> Iterator[None]:
-    """Silence the deprecation of the arguments of :func:`actor_bounds`."""
+    """Silence the deprecation of the arguments of :func:`alone`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
         yield

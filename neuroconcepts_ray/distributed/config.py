@@ -18,7 +18,9 @@ class ComputeConfig(StrictModel):
     gpus: Annotated[float, POLICY, Field(ge=0)] = 0.0
     """GPUs of an actor or training worker; 0 = compute on the CPU."""
     retries: Annotated[int, POLICY, Field(ge=0)] = 2
-    """How often a shard is tried again after its process died."""
+    """How often a shard is tried again after its process died, and a read after an error or a time-out."""
+    read_timeout_s: Annotated[float, POLICY, Field(gt=0)] = 120.0
+    """Seconds after which a read of one file is given up; longer than a store that is starting again needs."""
     max_bad_fraction: Annotated[float, POLICY, Field(ge=0, le=1)] = 0.01
     """Largest share of images that may be quarantined before nothing is committed."""
     tolerant: Annotated[bool, POLICY] = False

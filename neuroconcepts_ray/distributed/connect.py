@@ -3,6 +3,8 @@
 import atexit
 import logging
 import os
+import signal
+import threading
 
 from neuroconcepts_ray.distributed.compat import prepare_environment, quiet
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -38,6 +40,7 @@ def _start(compute: ComputeConfig) -> None:
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
+    on_stop = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
@@ -56,6 +59,9 @@ def _start(compute: ComputeConfig) -> None:
             if address
             else f"Ray says: {(str(error) or type(error).__name__).splitlines()[0][:200]}",
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own would end the process without a word.
+        signal.signal(signal.SIGTERM, on_stop)
     # Ahead of Ray's own, which waits half a second for workers' logs to be printed; none are.
     atexit.register(ray.shutdown)
     quiet()

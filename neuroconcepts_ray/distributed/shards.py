@@ -4,125 +4,168 @@ One row a shard from the plan to the report, so a shard is always one block, the
 The actor that works on a shard writes its part and commits its receipt; the driver only counts.
 """
 
-import importlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import numpy as np
 import ray
 import ray.data
 
-from neuroconcepts_ray.config import validate
-from neuroconcepts_ray.distributed.block import Block
-from neuroconcepts_ray.distributed.compat import actor_bounds, remote_args_accepted
+from neuroconcepts_ray.distributed.compat import alone, remote_args_accepted, tolerate_deaths
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.connect import connect
-from neuroconcepts_ray.distributed.progress import track
-from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError, fault, from_fields
-from neuroconcepts_ray.lake.manifest import Quarantined
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.distributed.hands import Actor, Find, Load, Loader
+from neuroconcepts_ray.distributed.poison import Bench
+from neuroconcepts_ray.distributed.progress import Advance, track
+from neuroconcepts_ray.distributed.timing import Summary
+from neuroconcepts_ray.distributed.travel import to_text
+from neuroconcepts_ray.errors import EnvironmentFault, from_fields
+from neuroconcepts_ray.lake.shards import Shard, Slip
 
 LOADER_CPUS = 0.99
 """Of a load task. Unlike an actor's, or Ray Data would fuse both, and decode would no longer run beside the model."""
 
-Load = Callable[[Shard, dict[str, Any]], Block]
+AHEAD = 2
+"""Blocks promised to an actor, that which it works on among them: one waits ready, and a death takes few with it."""
+
+GIVE_UP = 8
+"""Shards that fail one after the other before the run ends: the disk or store is gone, not a file."""
+
+FEW = 4
+"""Shards that died which are looked into one by one; more are first passed over all machines again."""
 
 
-class Worker(Protocol):
-    """Built once an actor from a plain spec; called with each of its shards."""
+class _Run:
+    """One call of :func:`map_shards`: what is pending, what failed, what was spent."""
 
-    def __init__(self, spec: dict[str, Any]) -> None: ...
+    def __init__(
+        self,
+        shards: Sequence[Shard | Slip],
+        loader: Loader,
+        make: tuple[str, dict[str, Any], int],
+        policy: ComputeConfig,
+    ) -> None:
+        self.pending = {shard.key: shard for shard in shards}
+        self.total = len(self.pending)
+        self.loader, self.make, self.policy = loader, make, policy
+        self.resources: dict[str, Any] = {"num_cpus": make[2]} | ({"num_gpus": policy.gpus} if policy.gpus else {})
+        self.summary = Summary()
+        self.failures: list[dict[str, Any]] = []
+        self.in_a_row = 0
 
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Compute, write the parts, commit the receipts."""
+    def take(self, report: dict[str, Any], advance: Advance) -> None:
+        """Take in the report of a shard.
 
+        Raises:
+            NeuroconceptsError: Of the data or the configuration: another try would meet it again.
+            EnvironmentFault: Nothing can be read or written any more.
+        """
+        shard = self.pending.pop(report["key"], None)
+        if shard is None:
+            return
+        if not report["failure"]:
+            self.in_a_row = 0
+            self.summary.add(shard.size, json.loads(report["seconds"]))
+            advance(shard.size)
+            return
+        failure = json.loads(report["failure"])
+        if failure["type"] not in ("", EnvironmentFault.__name__):
+            raise from_fields(failure)
+        self.failures.append(failure)
+        self.in_a_row += 1
+        if self.in_a_row >= GIVE_UP:
+            raise self.unfinished()
 
-def find_worker(name: str) -> type[Worker]:
-    """The class that ``module:Class`` names."""
-    module, _, attribute = name.partition(":")
-    found: type[Worker] = getattr(importlib.import_module(module), attribute)
-    return found
-
-
-def _shard(text: str) -> Shard:
-    return validate(Shard, json.loads(text))
-
-
-def _failure(error: Exception) -> str:
-    """An error as data: it must not kill the run's other shards, nor lose its type on the way to the driver."""
-    if isinstance(error, NeuroconceptsError):
-        return json.dumps(error.fields())
-    if isinstance(error, OSError):
-        # Its message may hold a path with a patient's id.
-        return json.dumps({"type": "", "what": error.strerror or type(error).__name__})
-    return json.dumps(fault(error).fields())
-
-
-class _Loader:
-    """Ray Data's map function: shard → block, as one row of plain columns."""
-
-    def __init__(self, load: Load, spec: dict[str, Any]) -> None:
-        self.load = load
-        self.spec = spec
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        start = time.perf_counter()
-        out: dict[str, Any] = {"shard": row["shard"], "data": b"", "meta": "", "failure": ""}
-        try:
-            block = self.load(_shard(row["shard"]), self.spec)
-        except Exception as error:  # carried to the driver as data, whatever it is
-            out["failure"] = _failure(error)
-            return out
-        array = np.ascontiguousarray(block.array)
-        out["data"] = array.tobytes()
-        out["meta"] = json.dumps(
-            {
-                "shape": array.shape,
-                "dtype": array.dtype.str,
-                "kept": block.kept,
-                "quarantined": [bad.model_dump() for bad in block.quarantined],
-                "seconds": block.seconds or {"load": time.perf_counter() - start},
-            }
+    def unfinished(self) -> EnvironmentFault:
+        """What to say of shards that the disk or store failed."""
+        first = self.failures[0]
+        value = f"{len(self.failures) + len(self.pending)} of {self.total}"
+        if first["type"]:
+            detail = f"; {first['value']}" if first["value"] else ""
+            return EnvironmentFault(
+                first["what"], value=f"{value} shards unfinished{detail}", remedy=first["remedy"], where=first["where"]
+            )
+        return EnvironmentFault(
+            f"{self.loader.label}: some shards could not be read",
+            value=f"{value}; first: {first['what']}",
+            remedy="Run the same command again: the finished shards are kept",
         )
-        return out
 
+    def passes(self, advance: Advance) -> None:
+        """Pass what is pending over all machines, until few shards or none did not come back.
 
-class _Actor:
-    """Ray Data's actor: block → report. Holds the worker, and so the model."""
+        Raises:
+            EnvironmentFault: Passes broke off, more often than ``retries`` allows.
+        """
+        broken: Exception | None = None
+        for _ in range(1 + self.policy.retries):
+            broken = None
+            try:
+                for report in self._pass():
+                    self.take(report, advance)
+            except ray.exceptions.RayError as error:
+                broken = error
+            if not self.pending or (broken is None and len(self.pending) <= max(FEW, self.policy.actors)):
+                return
+        if broken is not None:
+            raise _died(type(broken).__name__) from broken
 
-    def __init__(self, worker: str, spec: dict[str, Any], threads: int) -> None:
-        import torch
+    def _pass(self) -> Iterator[dict[str, Any]]:
+        rows = [{"shard": to_text(shard)} for shard in self.pending.values()]
+        tolerate_deaths(max(16, len(rows) // 20))
+        with remote_args_accepted():
+            dataset = (
+                ray.data.from_items(rows, override_num_blocks=len(rows))
+                .map_batches(
+                    self.loader, batch_size=None, batch_format="pyarrow", num_cpus=LOADER_CPUS, **alone(actor=False)
+                )
+                .map_batches(
+                    Actor,
+                    fn_constructor_args=self.make,
+                    batch_size=1,
+                    batch_format="pyarrow",
+                    compute=ray.data.ActorPoolStrategy(size=self.policy.actors, max_tasks_in_flight_per_actor=AHEAD),
+                    **self.resources,
+                    **alone(actor=True),
+                )
+            )
+        yield from dataset.iter_rows()
 
-        torch.set_num_threads(threads)
-        self.worker: Worker | None = None
-        self.failure = ""
+    def settle(self, advance: Advance) -> None:
+        """Look into the shards that died.
+
+        Raises:
+            EnvironmentFault: Some die whatever image is left out.
+        """
+        bench = Bench(self.loader, self.make, {"num_cpus": LOADER_CPUS}, self.resources)
+        lost: list[str] = []
         try:
-            self.worker = find_worker(worker)(spec)
-        except Exception as error:  # carried to the driver as data, whatever it is
-            self.failure = _failure(error)
+            for key, shard in list(self.pending.items()):
+                report = bench.settle(to_text(shard), shard.size, 1 + max(1, self.policy.retries))
+                if report is None:
+                    lost.append(key)
+                    if len(lost) == FEW:
+                        break
+                else:
+                    self.take({**report, "key": key}, advance)
+        finally:
+            bench.close()
+        if lost:
+            raise _died(f"{len(lost)} of {self.total} shards", where=f"shard {lost[0]}")
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        columns = (batch["shard"], batch["data"], batch["meta"], batch["failure"])
-        failures = [self._one(*row) for row in zip(*columns, strict=True)]
-        return {"shard": batch["shard"], "failure": np.asarray(failures, dtype=object)}
 
-    def _one(self, shard: str, data: bytes, meta: str, failure: str) -> str:
-        if failure or self.worker is None:
-            return failure or self.failure
-        facts = json.loads(meta)
-        array = np.frombuffer(data, dtype=np.dtype(facts["dtype"])).reshape(facts["shape"])
-        quarantined = [Quarantined(**bad) for bad in facts["quarantined"]]
-        try:
-            self.worker(_shard(shard), Block(array, facts["kept"], quarantined, facts["seconds"]))
-        except Exception as error:  # carried to the driver as data, whatever it is
-            return _failure(error)
-        return ""
+def _died(value: str, where: str | None = None) -> EnvironmentFault:
+    return EnvironmentFault(
+        "a worker process died more often than compute.retries allows",
+        value=value,
+        where=where,
+        remedy="Run the same command again; if it dies at the same place, look into Ray's worker log",
+    )
 
 
 def map_shards(
-    shards: Sequence[Shard],
+    shards: Sequence[Shard | Slip],
     *,
     worker: str,
     spec: dict[str, Any],
@@ -130,64 +173,45 @@ def map_shards(
     compute: ComputeConfig,
     threads: int,
     label: str,
-) -> None:
+    find: Find | None = None,
+) -> Summary:
     """Run ``worker(load(shard))`` for every shard, each at least once; receipts decide which attempt counts.
 
+    A shard whose process died is tried again; an image that kills its process is found and quarantined, where ``load``
+    passes over tombstones and, if it is the actor that dies, the worker has a ``probe``.
+
     Args:
-        shards: The shards that have no receipt yet.
+        shards: The shards that have no receipt yet, or slips of them.
         worker: ``module:Class`` of a :class:`Worker`, built in each actor; named, so that the driver need not import
             what the model needs.
-        spec: Plain JSON data; models are named in it, never carried.
+        spec: Plain JSON data; models are named in it, never carried. To ``load`` it also has ``patience``, the fields
+            of a :class:`neuroconcepts_ray.distributed.reading.Patience`.
         load: Runs in CPU tasks beside the actors.
         compute: Actors, GPUs, retries.
         threads: Torch threads of an actor; the caller's, because float32 sums on a CPU round by their number.
         label: The stage, for progress.
+        find: Gives a slip its rows, in the load task.
+
+    Returns:
+        Where the time went.
 
     Raises:
         NeuroconceptsError: The first error of the data or the configuration that a shard met; what was done is kept.
         EnvironmentFault: Some shards could not be read or written; the same command continues.
     """
     if not shards:
-        return
+        return Summary()
     connect(compute, compute.actors * threads + 1)
-    rows = [{"shard": shard.model_dump_json()} for shard in shards]
-    sizes = {shard.key: len(shard.rows) for shard in shards}
-    loaded = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_Loader(load, spec), num_cpus=LOADER_CPUS)
-    with remote_args_accepted():
-        dataset = loaded.map_batches(
-            _Actor,
-            fn_constructor_args=(worker, spec, threads),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=compute.actors),
-            num_cpus=threads,
-            num_gpus=compute.gpus or None,
-            **actor_bounds(compute.retries),
-        )
-    unread: list[str] = []
-    with track(label, sum(sizes.values()), "images") as advance:
-        for row in _rows(dataset):
-            shard = _shard(row["shard"])
-            if not row["failure"]:
-                advance(sizes[shard.key])
-                continue
-            failure = json.loads(row["failure"])
-            if failure["type"]:
-                raise from_fields(failure)
-            unread.append(failure["what"])
-    if unread:
-        raise EnvironmentFault(
-            f"{label}: some shards could not be read",
-            value=f"{len(unread)} of {len(shards)}; first: {unread[0]}",
-            remedy="Run the same command again: the finished shards are kept",
-        )
-
-
-def _rows(dataset: "ray.data.Dataset") -> Any:
-    try:
-        yield from dataset.iter_rows()
-    except ray.exceptions.RayError as error:
-        raise EnvironmentFault(
-            "a worker process died more often than compute.retries allows",
-            value=type(error).__name__,
-            remedy="Run the same command again; if it dies at the same place, look into Ray's worker log",
-        ) from error
+    patience = {"timeout_s": compute.read_timeout_s, "retries": compute.retries}
+    loader = Loader(load, find, {**spec, "patience": patience}, label)
+    run = _Run(shards, loader, (worker, spec, threads), compute)
+    began = time.perf_counter()
+    with track(label, sum(shard.size for shard in shards), "images") as advance:
+        run.passes(advance)
+        if run.pending:
+            run.settle(advance)
+    run.summary.wall_s = time.perf_counter() - began
+    run.summary.tell(label)
+    if run.failures:
+        raise run.unfinished()
+    return run.summary

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from neuroconcepts_ray.catalog.archive import summary
 from neuroconcepts_ray.catalog.config import ROLES, SCALE
-from neuroconcepts_ray.catalog.sources import Source
-from neuroconcepts_ray.catalog.tables import Catalog, load_catalog, load_sources
+from neuroconcepts_ray.catalog.films import Films
+from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.catalog.tombstones import ROLE, bury, live
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.erasure import keep
@@ -68,7 +68,6 @@ class Rewriting:
 
     def __post_init__(self) -> None:
         self.by_content = {manifest.content: manifest for manifest in self.manifests.values()}
-        self._images: dict[str, tuple[Catalog, dict[str, Source]]] = {}
         self._dead = pa.array(self.victims.image_ids, pa.string())
         self._names = self.victims.names
 
@@ -251,9 +250,7 @@ class Rewriting:
         )
 
     def _cut(self, catalog: Manifest, recipe: str, pixels: PixelConfig, most: int) -> list[Shard]:
-        if catalog.content not in self._images:
-            self._images[catalog.content] = load_catalog(self.lake, catalog), load_sources(self.lake, catalog)
-        return image_shards(*self._images[catalog.content], recipe, pixels, most)
+        return list(image_shards(Films(self.lake, catalog), recipe, pixels, most))
 
     def _codes(self, manifest: Manifest, plan: Plan) -> Manifest | None:
         catalog = self.by_content.get(plan.inputs["catalog"])

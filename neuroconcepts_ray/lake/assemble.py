@@ -8,7 +8,7 @@ from neuroconcepts_ray.errors import EnvironmentFault, InputError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined, Receipt
 from neuroconcepts_ray.lake.recipe import Plan
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.lake.shards import Shard, Slip
 
 
 def check_bad_fraction(quarantined: Sequence[Quarantined], total: int, limit: float) -> None:
@@ -47,7 +47,7 @@ def assemble(
     lake: Lake,
     plan: Plan,
     name: str,
-    shards: Sequence[Shard],
+    shards: Sequence[Shard | Slip],
     *,
     facts: Mapping[str, Any] | None = None,
     files: Sequence[Part] = (),
@@ -79,15 +79,15 @@ def assemble(
             remedy="Run the same command again: it continues from here",
         )
     for shard, receipt in zip(shards, receipts, strict=True):
-        if receipt.part.rows + len(receipt.quarantined) != len(shard.live):
+        if receipt.part.rows + len(receipt.quarantined) != shard.images:
             raise InputError(
                 "rows and quarantined images of a shard do not add up to its images",
                 value=f"{receipt.part.rows} + {len(receipt.quarantined)}",
-                limit=len(shard.live),
+                limit=shard.images,
                 where=f"shard {shard.key}",
             )
     quarantined = [bad for receipt in receipts for bad in receipt.quarantined]
-    check_bad_fraction(quarantined, sum(len(shard.live) for shard in shards), max_bad_fraction)
+    check_bad_fraction(quarantined, sum(shard.images for shard in shards), max_bad_fraction)
     return lake.commit_manifest(
         plan,
         name,

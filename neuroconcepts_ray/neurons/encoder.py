@@ -48,8 +48,8 @@ class Encoder:
             raise InputError("a space needs an SAE or a normalisation")
         return encode_units(self.normalisation, x, self.space.top)
 
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Encode, write the part, commit the receipt."""
+    def __call__(self, shard: Shard, block: Block) -> dict[str, float]:
+        """Encode, write the part, commit the receipt; seconds by step."""
         start = time.perf_counter()
         codes = self.encode(block.array)
         encoded = time.perf_counter()
@@ -61,6 +61,7 @@ class Encoder:
             shard=shard.key, part=part, quarantined=block.quarantined, profile=self.profile, seconds=seconds
         )
         self.lake.commit_receipt(self.plan, receipt)
+        return seconds
 
 
 class Encoders:
@@ -71,6 +72,6 @@ class Encoders:
         self.encoders = {name: Encoder(shared | one) for name, one in spec["encoders"].items()}
         self.spaces: dict[str, str] = spec["spaces"]
 
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Encode the shard for its space."""
-        self.encoders[self.spaces[shard.key]](shard, block)
+    def __call__(self, shard: Shard, block: Block) -> dict[str, float]:
+        """Encode the shard for its space; seconds by step."""
+        return self.encoders[self.spaces[shard.key]](shard, block)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
+from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
 from neuroconcepts_ray.imaging.config import PixelConfig
@@ -11,8 +11,8 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import plan_to_json
 from neuroconcepts_ray.pixels.config import PixelsConfig, plan
-from neuroconcepts_ray.pixels.load import load
-from neuroconcepts_ray.pixels.shards import image_shards
+from neuroconcepts_ray.pixels.load import find, load
+from neuroconcepts_ray.pixels.shards import image_slips
 
 
 def run(
@@ -40,12 +40,12 @@ def run(
     found = lake.find(mine)
     if found is not None:
         return {"pixels": found}
-    catalog, sources = load_catalog(lake, have["catalog"]), load_sources(lake, have["catalog"])
-    shards = image_shards(catalog, sources, mine.recipe.digest, geometry, config.shard_rows)
+    shards = image_slips(Films(lake, have["catalog"]), mine.recipe.digest, geometry, config.shard_rows)
     done = lake.done_shards(mine)
     map_shards(
         [shard for shard in shards if shard.key not in done],
         worker="neuroconcepts_ray.pixels.packer:Packer",
+        find=find,
         load=load,
         compute=compute.model_copy(update={"gpus": 0.0}),
         threads=1,

@@ -1,22 +1,24 @@
 """What a CPU task does: read and decode the films of a shard. Without torch, so that such a task starts soon."""
 
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from neuroconcepts_ray.catalog.sources import Source, read_source
-from neuroconcepts_ray.catalog.tables import load_sources
+from neuroconcepts_ray.catalog.films import Films
+from neuroconcepts_ray.catalog.sources import read_source
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.block import Block
+from neuroconcepts_ray.distributed.reading import Patience
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.imaging.decode import Undecodable
 from neuroconcepts_ray.imaging.load import load_pixels
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Quarantined
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.lake.shards import Shard, Slip
+from neuroconcepts_ray.pixels.shards import find_shard
 
 
 def open_manifest(lake: Lake, name: tuple[str, str, str]) -> Manifest:
@@ -32,10 +34,20 @@ def open_manifest(lake: Lake, name: tuple[str, str, str]) -> Manifest:
 
 
 @lru_cache(maxsize=1)
-def _sources(lake: str, phi: str, catalog: tuple[str, str, str]) -> dict[str, Source]:
-    """Read once a process; so keys, which may carry patient ids, never travel through Ray."""
+def _films(lake: str, phi: str, catalog: tuple[str, str, str]) -> Films:
+    """Opened once a process; so keys, which may carry patient ids, never travel through Ray."""
     opened = Lake.open(lake, phi)
-    return load_sources(opened, open_manifest(opened, catalog))
+    return Films(opened, open_manifest(opened, catalog))
+
+
+def films(spec: dict[str, Any]) -> Films:
+    """The images of the catalog that a spec names."""
+    return _films(spec["lake"], spec["phi"], tuple(spec["catalog"]))
+
+
+def find(slip: Slip, spec: dict[str, Any]) -> Shard:
+    """The shard of a slip, with its rows."""
+    return find_shard(films(spec), slip)
 
 
 def decode_shard(shard: Shard, spec: dict[str, Any], stage: str) -> Block:
@@ -49,7 +61,10 @@ def decode_shard(shard: Shard, spec: dict[str, Any], stage: str) -> Block:
     Returns:
         uint8 [m, c, s, s] of the films that decode.
     """
-    sources = _sources(spec["lake"], spec["phi"], tuple(spec["catalog"]))
+    if shard.start is None:
+        raise ValueError("a shard of no catalog")
+    _, sources = films(spec).some(shard.start, shard.size)
+    patience = Patience(**spec.get("patience", {}))
     pixels = validate(PixelConfig, spec["pixels"])
     images = np.zeros((len(shard.rows), pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
     kept: list[int] = []
@@ -59,7 +74,7 @@ def decode_shard(shard: Shard, spec: dict[str, Any], stage: str) -> Block:
         row = shard.rows[number]
         start = middle = time.perf_counter()
         try:
-            data = read_source(spec["root"], sources[row.image_id])
+            data = patience.read(partial(read_source, spec["root"], sources[row.image_id]))
             middle = time.perf_counter()
             images[len(kept)] = load_pixels(data, pixels)
             kept.append(number)

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from neuroconcepts_ray.catalog.sources import Source
-from neuroconcepts_ray.catalog.tables import Catalog
+from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.progress import event
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.lake.shards import Shard, Slip
 from neuroconcepts_ray.pixels.config import fits
-from neuroconcepts_ray.pixels.shards import image_shards
+from neuroconcepts_ray.pixels.shards import image_slips
 from neuroconcepts_ray.pixels.tables import of_part
 
 
@@ -36,7 +35,7 @@ class Packed:
     """
 
     manifest: Manifest
-    shards: list[Shard]
+    shards: list[Slip]
     ends: list[int]
 
     @property
@@ -53,7 +52,7 @@ class Packed:
         """Numbers of the shards that hold rows ``first`` to ``end − 1`` of the catalog."""
         return range(bisect_right(self.ends, first), bisect_right(self.ends, end - 1) + 1) if end > first else range(0)
 
-    def spec(self, shards: Sequence[Shard]) -> dict[str, Any]:
+    def spec(self, shards: Sequence[Shard | Slip]) -> dict[str, Any]:
         """What a load task needs of it, as plain JSON data.
 
         Args:
@@ -61,22 +60,19 @@ class Packed:
         """
         parts, first = {}, 0
         for shard in shards:
-            end = first + len(shard.rows)
+            end = first + shard.size
             parts[shard.key] = [self.manifest.parts[number].model_dump() for number in self.within(first, end)]
             first = end
         return {"parts": parts, "causes": self.causes, "profile": self.profile}
 
 
-def find_packed(
-    manifest: Manifest | None, geometry: PixelConfig, catalog: Catalog, sources: Mapping[str, Source]
-) -> Packed | None:
+def find_packed(manifest: Manifest | None, geometry: PixelConfig, films: Films) -> Packed | None:
     """Packed pixels, if they are exactly what decoding the catalog's films would give; says so where they are not.
 
     Args:
         manifest: Of kind ``pixels``, if there is one.
         geometry: How the network sees a film.
-        catalog: The catalog.
-        sources: Its sources.
+        films: The catalog's images.
     """
     if manifest is None:
         return None
@@ -84,12 +80,12 @@ def find_packed(
     if fits(manifest, geometry):
         # Keys are made of image_ids and source digests: equal names are the same films.
         rows = int(manifest.recipe_body["config"]["shard_rows"])
-        shards = image_shards(catalog, sources, manifest.recipe, geometry, rows)
+        shards = image_slips(films, manifest.recipe, geometry, rows)
     same = bool(shards) and [f"{shard.key}.parquet" for shard in shards] == [part.name for part in manifest.parts]
     event(
         "pixels", packed=same, why="" if same else "packed for another geometry, decoder or catalog; films are decoded"
     )
-    return Packed(manifest, shards, list(accumulate(len(shard.rows) for shard in shards))) if same else None
+    return Packed(manifest, shards, list(accumulate(shard.size for shard in shards))) if same else None
 
 
 def read_part(lake: Lake, part: Part) -> tuple[list[str], UInt8[np.ndarray, "n c s s"], dict[str, float]]:

@@ -20,19 +20,17 @@ class Packer:
         self.plan = plan_from_json(spec["plan"])
         self.profile = {"pillow": version("pillow")}
 
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Write the shard, unless another attempt has."""
+    def __call__(self, shard: Shard, block: Block) -> dict[str, float]:
+        """Write the shard, unless another attempt has; seconds by step."""
         if self.lake.receipt(self.plan, shard.key) is not None:
-            return
+            return block.seconds
         start = time.perf_counter()
         image_ids = [shard.rows[number].image_id for number in block.kept]
         data = to_part(image_ids, block.array)
         part = self.lake.put_part(self.plan, f"{shard.key}.parquet", data, rows=len(image_ids), root="phi")
+        seconds = {**block.seconds, "write": time.perf_counter() - start}
         receipt = Receipt(
-            shard=shard.key,
-            part=part,
-            quarantined=block.quarantined,
-            profile=self.profile,
-            seconds={**block.seconds, "write": time.perf_counter() - start},
+            shard=shard.key, part=part, quarantined=block.quarantined, profile=self.profile, seconds=seconds
         )
         self.lake.commit_receipt(self.plan, receipt)
+        return seconds

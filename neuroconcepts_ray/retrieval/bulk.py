@@ -78,8 +78,8 @@ class Neighbours:
             raise InputError("the index is gone", where=spec["index"]["artifact"], remedy="Run `index` again")
         self.service = SearchService(open_index(self.lake, manifest, Path(spec["cache"]), gone=spec["gone"]))
 
-    def __call__(self, shard: Shard, block: Block) -> None:
-        """Search, write the part, commit the receipt."""
+    def __call__(self, shard: Shard, block: Block) -> dict[str, float]:
+        """Search, write the part, commit the receipt; seconds by step."""
         start = time.perf_counter()
         ids = [shard.rows[row].image_id for row in block.kept]
         hits = self.service.nearest(ids, self.query)
@@ -94,3 +94,4 @@ class Neighbours:
         part = self.lake.put_part(self.plan, f"{shard.key}.parquet", to_parquet(table), rows=len(ids))
         seconds = {"infer": searched - start, "write": time.perf_counter() - searched}
         self.lake.commit_receipt(self.plan, Receipt(shard=shard.key, part=part, seconds=seconds))
+        return seconds

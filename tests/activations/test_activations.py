@@ -19,10 +19,10 @@ from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.shards import find_worker
+from neuroconcepts_ray.distributed.hands import find_worker
 from neuroconcepts_ray.errors import ConfigError, DigestError, InputError
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.lake.shards import Slip
 from neuroconcepts_ray.lake.table import from_parquet, tensor_rows, to_parquet
 from neuroconcepts_ray.pixels import load as loading
 from tests.classifier.published import LABELS, SMALL, publish
@@ -38,11 +38,14 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Mani
     def mine(world: Any, **config: Any) -> tuple[dict[str, Manifest], list[str]]:
         seen: list[str] = []
 
-        def in_process(shards: Sequence[Shard], *, worker: Any, spec: dict[str, Any], load: Any, **_: Any) -> None:
+        def in_process(
+            shards: Sequence[Slip], *, worker: Any, spec: dict[str, Any], load: Any, find: Any, **_: Any
+        ) -> None:
             plain = json.loads(json.dumps(spec))
-            loading._sources.cache_clear()
+            loading._films.cache_clear()
             actor = find_worker(worker)(plain) if shards else None
-            for shard in shards:
+            for slip in shards:
+                shard = find(slip, plain)
                 seen.extend(row.image_id for row in shard.rows)
                 actor(shard, load(shard, plain))
 

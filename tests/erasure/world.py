@@ -20,7 +20,7 @@ from neuroconcepts_ray.classifier.config import ClassifierConfig
 from neuroconcepts_ray.classifier.model import build
 from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.config import validate
-from neuroconcepts_ray.distributed.shards import find_worker
+from neuroconcepts_ray.distributed.hands import find_worker
 from neuroconcepts_ray.distributed.train import State, World
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -38,11 +38,14 @@ CLASSIFIER: dict[str, Any] = {
 }
 
 
-def _map_shards(shards: Any, *, worker: str, spec: dict[str, Any], load: Any, threads: int, **_: object) -> None:
+def _map_shards(
+    shards: Any, *, worker: str, spec: dict[str, Any], load: Any, threads: int, find: Any = None, **_: object
+) -> None:
     if shards:
         torch.set_num_threads(threads)  # as the actors do
         made = find_worker(worker)(spec)
-        for shard in shards:
+        for one in shards:
+            shard = find(one, spec) if find else one
             made(shard, load(shard, spec))
 
 

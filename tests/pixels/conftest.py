@@ -10,10 +10,10 @@ from neuroconcepts_ray.activations import job as mining
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.shards import find_worker
+from neuroconcepts_ray.distributed.hands import find_worker
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.shards import Shard
+from neuroconcepts_ray.lake.shards import Slip
 from neuroconcepts_ray.pixels import job as packing
 from neuroconcepts_ray.pixels import load as loading
 from neuroconcepts_ray.pixels import packed as reading
@@ -30,12 +30,15 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stages run here and now; the images that passed through a worker."""
     seen: list[str] = []
 
-    def in_process(shards: Sequence[Shard], *, worker: str, spec: dict[str, Any], load: Any, **_: Any) -> None:
+    def in_process(
+        shards: Sequence[Slip], *, worker: str, spec: dict[str, Any], load: Any, find: Any, **_: Any
+    ) -> None:
         plain = json.loads(json.dumps(spec))
-        loading._sources.cache_clear()
+        loading._films.cache_clear()
         reading._last.cache_clear()
         actor = find_worker(worker)(plain) if shards else None
-        for shard in shards:
+        for slip in shards:
+            shard = find(slip, plain)
             seen.extend(row.image_id for row in shard.rows)
             assert actor is not None
             actor(shard, load(shard, plain))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
+from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.catalog.sources import read_source
-from neuroconcepts_ray.catalog.tables import load_catalog, load_sources
+from neuroconcepts_ray.catalog.tables import load_sources
 from neuroconcepts_ray.classifier import job as training
 from neuroconcepts_ray.classifier.config import ClassifierConfig
 from neuroconcepts_ray.classifier.films import load_films, load_packed_films
@@ -64,12 +65,12 @@ def test_mining_packed_pixels_gives_the_artifacts_of_mining_films_and_opens_no_f
 
 def test_training_from_packed_pixels_has_the_bytes_of_films(world: Worlds, pack: Pack) -> None:
     one = damaged(world, "one")
-    catalog, sources = load_catalog(one.lake, one.have["catalog"]), load_sources(one.lake, one.have["catalog"])
+    archive, sources = Films(one.lake, one.have["catalog"]), load_sources(one.lake, one.have["catalog"])
     pixels, rows = PixelConfig(size=32), [9, 2, 0, 7, 4, 5]
     films, causes = load_films(lambda row: read_source(str(one.root), sources[IDS[row]]), rows, pixels, 1)
-    found = find_packed(pack(one, 3)[0], pixels, catalog, sources)
+    found = find_packed(pack(one, 3)[0], pixels, archive)
     assert found is not None
-    same, because = load_packed_films(one.lake, found, rows, pixels, 2)
+    same, because = load_packed_films(one.lake, found, np.array(IDS), rows, pixels, 2)
     assert same.tobytes() == films.tobytes()
     assert because == causes
     assert list(causes) == [1, 3]
@@ -151,8 +152,7 @@ def test_pixels_of_another_catalog_or_another_decoder_are_not_read(
     pixels = PixelConfig(size=32)
 
     def found() -> object:
-        catalog, sources = load_catalog(one.lake, one.have["catalog"]), load_sources(one.lake, one.have["catalog"])
-        return find_packed(made, pixels, catalog, sources)
+        return find_packed(made, pixels, Films(one.lake, one.have["catalog"]))
 
     assert found() is not None
     one.catalogue([IDS[:5], IDS[5:10]])
@@ -205,10 +205,9 @@ def test_real_films_packed_are_real_films_decoded(
     rows = list(range(len(ids)))
     raw, causes = load_films(lambda row: films[row].read_bytes(), rows, geometry, 2)
     made, _ = pack(one, 4, size=64)
-    catalog, sources = load_catalog(one.lake, one.have["catalog"]), load_sources(one.lake, one.have["catalog"])
-    found = find_packed(made, geometry, catalog, sources)
+    found = find_packed(made, geometry, Films(one.lake, one.have["catalog"]))
     assert found is not None
-    packed, because = load_packed_films(one.lake, found, rows, geometry, 1)
+    packed, because = load_packed_films(one.lake, found, np.array(ids), rows, geometry, 1)
     assert packed.tobytes() == raw.tobytes()
     assert because == causes
     assert sum(len(read_part(one.lake, part)[0]) for part in made.parts) == len(ids) - len(causes)
