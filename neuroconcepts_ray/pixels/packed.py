@@ -4,7 +4,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.progress import event
+from neuroconcepts_ray.distributed.reading import Patience
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.lake import Lake
@@ -131,12 +132,13 @@ def load_packed(shard: Shard, spec: Mapping[str, Any], stage: str) -> Block:
         uint8 [m, c, s, s] of the films that decoded; a view where one part holds them all.
     """
     wanted = {shard.rows[number].image_id: number for number in shard.live}
+    patience = Patience(**spec.get("patience", {}))
     kept: list[int] = []
     blocks = []
     seconds = {"read": 0.0, "decode": 0.0}
     for raw in spec["packed"]["parts"][shard.key]:
         misses = _last.cache_info().misses
-        image_ids, pixels, spent = _last(spec["lake"], spec["phi"], Part(**raw))
+        image_ids, pixels, spent = patience.read(partial(_last, spec["lake"], spec["phi"], Part(**raw)))
         if _last.cache_info().misses > misses:
             seconds = {step: seconds[step] + spent[step] for step in seconds}
         # Both cuts have the catalog's order, so what a part holds of a shard stands together.

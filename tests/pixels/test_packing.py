@@ -19,7 +19,8 @@ from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import DigestError, InputError
 from neuroconcepts_ray.imaging.config import PixelConfig
-from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest, Part
 from neuroconcepts_ray.pixels import config as pixels_config
 from neuroconcepts_ray.pixels.packed import find_packed, read_part
 from tests.activations.conftest import World
@@ -188,6 +189,25 @@ def test_altered_pixels_are_refused_and_a_lost_image_is_no_quarantine(world: Wor
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(DigestError, match="altered"):
         mine(one)
+
+
+def test_a_part_that_cannot_be_read_at_once_is_read_again(
+    world: Worlds, pack: Pack, mine: Mine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = damaged(world, "one")
+    pack(one)
+    tries: list[str] = []
+
+    def read(lake: Lake, part: Part) -> Any:
+        tries.append(part.name)
+        if len(tries) == 1:
+            raise OSError(5, "Input/output error")
+        return read_part(lake, part)
+
+    monkeypatch.setattr("neuroconcepts_ray.pixels.packed.read_part", read)
+    assert mine(one)["activations.logits"].images == 8
+    assert tries[0] == tries[1]
+    assert len(tries) == len(set(tries)) + 1
 
 
 @pytest.mark.parametrize(("folder", "pattern"), [("mimic_cxr_jpg", "*.jpg"), ("full_size", "*"), ("dicom", "*.dcm")])
