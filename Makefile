@@ -10,8 +10,9 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
 
+# Two at a time: much of the suite waits for processes to start. What needs Ray's cluster stays together.
 test: $(STAMP) lint
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup
 
 # Sixteen writers, fifty versions each, on a real S3 server, also through a bad network; `make test` has two each.
 test-commits: $(STAMP)

@@ -51,6 +51,13 @@ os.environ |= {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET, 
 os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the suite: files stay whole, and one process has all that use the cluster."""
+    on_cluster = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("cluster" if item.path in on_cluster else str(item.path)))
+
+
 def needs(condition: bool, reason: str) -> None:
     """Skip where a part of the system is missing; under CI=true, where all parts are installed, fail."""
     if not condition:
