@@ -41,7 +41,7 @@ def _small(count: int) -> Iterator[bytes]:
 
 def _large(count: int) -> Iterator[bytes]:
     drawn = []
-    for film in _drawn(min(count, 48), 3056, 2544):
+    for film in _drawn(min(count, 8), 3056, 2544):
         sink = io.BytesIO()
         Image.fromarray(film).save(sink, "JPEG", quality=95)
         drawn.append(sink.getvalue())
