@@ -2,6 +2,8 @@
 
 import inspect
 import json
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.cli import mining
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
+
+SHOWN = 20
+"""Images that were set aside that people are shown; --json has them all."""
 
 
 def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
@@ -35,14 +41,16 @@ def rows(line: Pipeline, outcomes: list[Outcome]) -> list[dict[str, Any]]:
 
 
 def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -> None:
-    """Print the state of every artifact, and the images that were set aside, by cause."""
+    """Print the state of every artifact, how far mining is, and the images that were set aside, by cause."""
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     outcomes = line.walk()
     states = rows(line, outcomes)
+    far = mining.progress(line, outcomes)
     bad = sorted({(q.image_id, q.stage, q.cause) for o in outcomes if o.manifest for q in o.manifest.quarantined})
     if as_json:
         quarantined = [dict(zip(("image_id", "stage", "cause"), entry, strict=True)) for entry in bad]
-        print(json.dumps({"artifacts": states, "quarantined": quarantined}, indent=1))  # noqa: T201 - the product
+        told = {"artifacts": states, "mining": None if far is None else asdict(far), "quarantined": quarantined}
+        print(json.dumps(told, indent=1))  # noqa: T201 - the product
         return
     view = Table(box=None, pad_edge=False)
     headings = {"artifact": "artifact", "state": "state", "images": "images", "quarantined": "set aside"}
@@ -54,8 +62,18 @@ def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -
         view.add_row(*(shown | {"fingerprint": shown["fingerprint"][:12]}).values())
     console = Console()
     console.print(view)
-    for image_id, stage, cause in bad:
+    for said in mining.lines(far) if far else ():
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if len(bad) > SHOWN:
+        causes = Counter((stage, cause) for _, stage, cause in bad).most_common()
+        for (stage, cause), count in causes:
+            console.print(
+                f"set aside by {stage}: {count} images: {cause}", highlight=False, markup=False, soft_wrap=True
+            )
+    for image_id, stage, cause in bad[:SHOWN]:
         console.print(f"set aside by {stage}: {image_id}: {cause}", highlight=False, markup=False, soft_wrap=True)
+    if len(bad) > SHOWN:
+        console.print(f"and {len(bad) - SHOWN} more; --json names all", highlight=False, markup=False, soft_wrap=True)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -130,6 +130,7 @@ def map_shards(
     compute: ComputeConfig,
     threads: int,
     label: str,
+    each: Callable[[Shard], None] | None = None,
 ) -> None:
     """Run ``worker(load(shard))`` for every shard, each at least once; receipts decide which attempt counts.
 
@@ -142,6 +143,7 @@ def map_shards(
         compute: Actors, GPUs, retries.
         threads: Torch threads of an actor; the caller's, because float32 sums on a CPU round by their number.
         label: The stage, for progress.
+        each: Called in the driver with every shard that is done; what it raises ends the run.
 
     Raises:
         NeuroconceptsError: The first error of the data or the configuration that a shard met; what was done is kept.
@@ -169,6 +171,8 @@ def map_shards(
             shard = _shard(row["shard"])
             if not row["failure"]:
                 advance(sizes[shard.key])
+                if each is not None:
+                    each(shard)
                 continue
             failure = json.loads(row["failure"])
             if failure["type"]:

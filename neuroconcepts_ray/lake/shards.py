@@ -45,8 +45,18 @@ def cut(rows: Sequence[Row], recipe: str, bytes_per_row: int, max_rows: int) -> 
         bytes_per_row: Decoded size of a row.
         max_rows: Upper bound on rows; part of the recipe, for batches inside a shard are fixed.
     """
-    size = max(1, min(max_rows, MAX_SHARD_BYTES // max(1, bytes_per_row)))
+    size = rows_a_shard(bytes_per_row, max_rows)
     for start in range(0, len(rows), size):
         some = list(rows[start : start + size])
         key = digest([recipe, [[row.image_id, row.source] for row in some]])
         yield Shard(key=key, rows=some)
+
+
+def rows_a_shard(bytes_per_row: int, max_rows: int) -> int:
+    """Rows of every shard of a partition but its last.
+
+    Args:
+        bytes_per_row: Decoded size of a row.
+        max_rows: Upper bound on rows.
+    """
+    return max(1, min(max_rows, MAX_SHARD_BYTES // max(1, bytes_per_row)))
