@@ -3,7 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from statistics import median
 
@@ -11,12 +13,16 @@ from neuroconcepts_ray.activations.pace import SAMPLE, bottleneck, crew, pace
 from neuroconcepts_ray.activations.shards import shard_sizes
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.lake import leases
+from neuroconcepts_ray.lake.lake import READERS
 from neuroconcepts_ray.lake.recipe import Plan
 from neuroconcepts_ray.lake.store import Blob
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
 
 VERBS = ("mine", "run", "plan")
 """Commands that mine."""
+
+READ = 32
+"""Receipts that a look reads, of all artifacts together: on S3 each takes milliseconds of a look of two seconds."""
 
 PAUSE_S = 60.0
 """A gap between two receipts that is longer, and ten times the usual one, is a pause, and no part of the rate."""
@@ -28,7 +34,7 @@ class Progress:
 
     Attributes:
         shards: Shards of each artifact.
-        shards_done: Finished ones by artifact; those of films that have changed since count too, for they have receipts.
+        shards_done: Finished ones by artifact, among them those of films that have changed since.
         images: Images of the catalog, the places of erased ones included.
         images_done: Those of the artifact that is furthest behind.
         per_second: Images a second by the times of its newest receipts; None where they do not tell.
@@ -67,10 +73,11 @@ def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> Progress | None:
     config = line.config.activations
     pixels = load_card(line.lake, have["classifier"]).pixels
     sizes = shard_sizes(have["catalog"].facts["partitions"], pixels, config.shard_rows)
-    found = {name: _receipts(line, plan) for name, plan in plans.items()}
+    with ThreadPoolExecutor(READERS) as pool:
+        found = dict(zip(plans, pool.map(lambda plan: _receipts(line, plan), plans.values()), strict=True))
     done = {name: len(sizes) if name in have else min(len(some), len(sizes)) for name, some in found.items()}
     behind = min(done, key=lambda name: done[name])
-    each = max(8, SAMPLE // len(plans))
+    each = max(4, READ // len(plans))
     read = {}
     for name in sorted(plans, key=lambda name: name != behind):
         keys = [PurePosixPath(blob.key).stem for blob in found[name][-each:]]
@@ -110,7 +117,7 @@ def per_second(times: Sequence[float], images: float) -> float | None:
         times: When shards were finished, ascending.
         images: Images of a shard.
     """
-    gaps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(times)]
     if not gaps:
         return None
     longest = max(PAUSE_S, 10 * median(gaps))
@@ -128,15 +135,14 @@ def lines(one: Progress) -> list[str]:
     if one.per_second is not None:
         said[0] += f", {one.per_second:,.1f} a second"
     if behind < one.shards:
-        said[0] += "; " + (
-            f"{span(one.eta_s)} to go" if one.eta_s is not None else "running" if one.running else "not running"
-        )
+        rest = f"{span(one.eta_s)} to go" if one.eta_s is not None else "running" if one.running else "not running"
+        said[0] += f"; {rest}"
     if one.seconds:
         steps = ", ".join(f"{step} {1e3 * spent:.1f}" for step, spent in one.seconds.items())
         said.append(f"ms an image: {steps}; the others wait for: {one.bottleneck}")
-    if one.causes:
-        so_far = "" if behind == one.shards else f" (in the newest {one.receipts} shards)"
-        said.append(f"set aside by mining{so_far}: " + ", ".join(f"{n} {cause}" for cause, n in one.causes.items()))
+    if one.causes and behind < one.shards:
+        causes = ", ".join(f"{count:,} {cause}" for cause, count in one.causes.items())
+        said.append(f"set aside so far, in the newest {one.receipts} shards: {causes}")
     return said
 
 
