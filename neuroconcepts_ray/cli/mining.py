@@ -12,6 +12,7 @@ from statistics import median
 from neuroconcepts_ray.activations.pace import SAMPLE, bottleneck, crew, pace
 from neuroconcepts_ray.activations.shards import shard_sizes
 from neuroconcepts_ray.classifier.card import load_card
+from neuroconcepts_ray.cli.units import span
 from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.lake.lake import READERS
 from neuroconcepts_ray.lake.recipe import Plan
@@ -144,11 +145,3 @@ def lines(one: Progress) -> list[str]:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in one.causes.items())
         said.append(f"set aside so far, in the newest {one.receipts} shards: {causes}")
     return said
-
-
-def span(seconds: float) -> str:
-    """A time for people: seconds, minutes, hours or days."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
