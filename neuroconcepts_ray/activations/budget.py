@@ -59,7 +59,7 @@ class Budget:
         hours = sum(images for _, images in live) * wall_s(found, crew(self.compute, threads)) / 3600
         ahead = "it was not started"
         self._hold("max_bytes", round(weigh), f"mining would write more than its cap; {ahead}", reached=False)
-        self._hold("max_hours", round(hours, 3), f"mining would last longer than its cap; {ahead}", reached=False)
+        self._hold("max_hours", hours, f"mining would last longer than its cap; {ahead}", reached=False)
 
     def spend(self, shard: Shard) -> None:
         """Take a finished shard into account.
@@ -76,19 +76,20 @@ class Budget:
                 receipt = None if key in self.done[name] else self.lake.receipt(plan, key)
                 self.bytes += 0 if receipt is None else receipt.part.bytes
             self._hold("max_bytes", self.bytes, "mining has written what it may; it was stopped")
-        hours = round((self._clock() - self._start) / 3600, 6)
-        self._hold("max_hours", hours, "mining has lasted as long as it may; it was stopped")
+        self._hold(
+            "max_hours", (self._clock() - self._start) / 3600, "mining has lasted as long as it may; it was stopped"
+        )
 
-    def _hold(self, cap: str, value: float, what: str, *, reached: bool = True) -> None:
+    def _hold(self, cap: str, value: int | float, what: str, *, reached: bool = True) -> None:
         limit = getattr(self.compute, cap)
         if limit is None or value < limit or (value == limit and not reached):
             return
         raise EnvironmentFault(
             what,
-            value=value,
+            value=value if isinstance(value, int) else f"{value:.4g}",
             limit=f"compute.{cap} {limit}",
-            remedy=f"Raise compute.{cap} and run the same command again: the finished shards are kept"
-            + (", and count for a new run's cap no more" if reached else "; `neuroconcepts plan` says what is to come"),
+            remedy=f"Raise compute.{cap} and run the same command again; the finished shards are kept"
+            + (", and do not count again" if reached else "; `neuroconcepts plan` says what is to come"),
         )
 
     def _key(self, name: str, shard: Shard) -> str:

@@ -145,7 +145,7 @@ def estimate(found: Ahead, at: Pace | None, compute: ComputeConfig, threads: int
         cpu_hours=None if at is None else found.images_to_do * cpu_s(at, workers) / 3600,
         gpu_hours=wall * compute.actors * compute.gpus if wall is not None and compute.gpus else None,
         wall_hours=wall,
-        cpus=compute.resolved_cpus if cpus is None else cpus,
+        cpus=float(compute.resolved_cpus) if cpus is None else cpus,
         actors=compute.actors,
         bottleneck=None if at is None else bottleneck(at, workers),
         caps=caps,
