@@ -1,9 +1,12 @@
 """storage/s3: policy and lifecycle are well-formed, name keys as the norm has them, and a store takes them."""
 
 import json
+import os
 import re
+import subprocess
 import uuid
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +137,24 @@ def test_a_record_is_what_the_store_itself_takes_for_one(weed: Weed, bucket: str
             weed.behind.put_object(Bucket=bucket, Key=key, Body=b"")
     for key in NOT_RECORDS:
         weed.behind.put_object(Bucket=bucket, Key=key, Body=b"")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "usage"),
+        (["PLACE", "a-port"], "PORT must be a number"),
+        (["PLACE", "60000"], "PORT must be a number"),
+        (["PLACE"], "weed is not there"),
+    ],
+)
+def test_a_local_server_that_cannot_start_says_why(tmp_path: Path, args: list[str], said: str) -> None:
+    script = ROOT / "storage" / "local-s3" / "start.sh"
+    place = tmp_path / "s3"
+    command = ["bash", str(script), *(str(place) if one == "PLACE" else one for one in args)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"WEED": str(tmp_path / "none")}, check=False
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not place.exists()
