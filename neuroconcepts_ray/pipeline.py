@@ -9,6 +9,7 @@ from typing import Any
 from neuroconcepts_ray import config as configs
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.catalog.config import CatalogConfig
+from neuroconcepts_ray.catalog.newest import current
 from neuroconcepts_ray.classifier.config import ClassifierConfig, geometry
 from neuroconcepts_ray.config import PathStr, StrictModel
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -135,9 +136,9 @@ class Pipeline:
     def _step(self, stage: Stage, have: dict[str, Manifest], make: bool, wanted: bool) -> Iterator[Outcome]:
         start = time.monotonic()
         if stage.verb == "catalog":
-            current = stage.job().current(self.config.catalog, self.lake)
-            manifest = self._make(stage, have)["catalog"] if make else current
-            state = "missing" if manifest is None else "found" if manifest == current else "made"
+            before = current(self.config.catalog, self.lake)
+            manifest = self._make(stage, have)["catalog"] if make else before
+            state = "missing" if manifest is None else "found" if manifest == before else "made"
             yield Outcome(stage, "catalog", state, None, manifest, time.monotonic() - start)
             return
         if not wanted and "catalog" not in have:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from neuroconcepts_ray.activations.budget import Budget
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
+from neuroconcepts_ray.activations.pace import canary as canary_of
 from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -28,7 +30,13 @@ def width(lake: Lake, plan: Plan, shards: Sequence[Shard | Slip]) -> int:
 
 
 def run(
-    config: ActivationsConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig, root: str
+    config: ActivationsConfig,
+    have: Mapping[str, Manifest],
+    lake: Lake,
+    compute: ComputeConfig,
+    root: str,
+    *,
+    canary: bool = False,
 ) -> dict[str, Manifest]:
     """Mine every tap that is not there yet, in one pass.
 
@@ -38,9 +46,13 @@ def run(
         lake: Where the artifacts go.
         compute: Machines.
         root: The archive's root.
+        canary: Mine the canary's shards alone, and commit no artifact.
 
     Returns:
-        ``{"activations.<tap>": manifest}`` for every tap.
+        ``{"activations.<tap>": manifest}`` for every tap; after a canary, for those that are finished.
+
+    Raises:
+        EnvironmentFault: A cap of ``compute`` would be exceeded, or is reached; what was done is kept.
     """
     plans = plan(config, have)
     found = {name: lake.find(mine) for name, mine in plans.items()}
@@ -60,6 +72,11 @@ def run(
         for number, shard in enumerate(shards[lead])
         if any(shards[tap][number].key not in receipts[tap] for tap in missing)
     ]
+    if canary:
+        chosen = {shards[lead][number].key for number in canary_of(len(shards[lead]))}
+        todo = [shard for shard in todo if shard.key in chosen]
+    budget = Budget(lake, missing, shards, receipts, compute)
+    budget.check(todo, config.threads)
     map_shards(
         todo,
         worker="neuroconcepts_ray.activations.miner:Miner",
@@ -68,6 +85,7 @@ def run(
         compute=compute,
         threads=config.threads,
         label="activations",
+        each=budget.spend,
         spec={
             "config": config.model_dump(mode="json"),
             "dtype": missing[lead].recipe.config["dtype"],
@@ -82,6 +100,8 @@ def run(
             "device": compute.device,
         },
     )
+    if canary:
+        return done
     for tap, mine in missing.items():
         facts = {"tap": tap, "d": width(lake, mine, shards[tap])}
         if "reduction" in mine.recipe.config:

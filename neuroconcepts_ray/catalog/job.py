@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from neuroconcepts_ray.catalog.adapters import adapter
 from neuroconcepts_ray.catalog.archive import UNLABELLED, Archive, label_counts, summary
-from neuroconcepts_ray.catalog.config import ALGORITHM, SCALE, CatalogConfig
+from neuroconcepts_ray.catalog.config import SCALE, CatalogConfig
 from neuroconcepts_ray.catalog.digests import digest_files, read_known, write_known
 from neuroconcepts_ray.catalog.duplicates import apart, duplicate_tables, find_duplicates, known_of
 from neuroconcepts_ray.catalog.joined import Known, Settled, settle
-from neuroconcepts_ray.catalog.keys import HashKey, find_key, make_key
+from neuroconcepts_ray.catalog.keys import make_key
+from neuroconcepts_ray.catalog.newest import NAME, recipe
 from neuroconcepts_ray.catalog.revise import Revision, revise
 from neuroconcepts_ray.catalog.roles import Torn, assign, mend
 from neuroconcepts_ray.catalog.rows import Rows, archive_digest, beyond, cut_partitions, make_rows, row_counts
@@ -22,26 +23,13 @@ from neuroconcepts_ray.catalog.sections import report_table, section_counts
 from neuroconcepts_ray.catalog.splits import use_split
 from neuroconcepts_ray.catalog.tombstones import leave_out, live, tokens
 from neuroconcepts_ray.catalog.trees import Entry, Tree, open_tree
-from neuroconcepts_ray.config import recipe_fields
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Root
-from neuroconcepts_ray.lake.recipe import Plan, Recipe, sha256
+from neuroconcepts_ray.lake.recipe import Plan, sha256
 from neuroconcepts_ray.lake.table import to_parquet
-
-NAME = "catalog"
-
-
-def current(config: CatalogConfig, lake: Lake) -> Manifest | None:
-    """The newest catalog of this config, without looking at the archive; None where there is none.
-
-    Raises:
-        ConfigError: The key file of the config cannot be read.
-    """
-    key = find_key(config, lake.phi)
-    return None if key is None else lake.newest(config.ref, _recipe(config, key).digest)
 
 
 def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute: ComputeConfig) -> dict[str, Manifest]:
@@ -99,8 +87,8 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         roles = [one.roles[row] for row in rows_left]
         return some, make_rows(some, roles, config, key, films, [sha256_of[study] for study in some.reports]), one
 
-    recipe = _recipe(config, key)
-    parent = lake.newest(config.ref, recipe.digest)
+    made_by = recipe(config, key)
+    parent = lake.newest(config.ref, made_by.digest)
     known = Known() if parent is None else known_of(lake, parent)
     kept_archive, rows, joined = settled(known)
     new = _beyond_parent(lake, parent, rows) if parent is not None else None
@@ -127,7 +115,7 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
             facts[SCALE] = parent.facts.get(SCALE) or parent.part("images-0000.parquet").sha256
         sections.update(_sections(lake, parent, revised))
         rows = new
-    plan = Plan(recipe, inputs)
+    plan = Plan(made_by, inputs)
     manifest = lake.find(plan)
     if manifest is None:
         first = len(facts["partitions"])
@@ -151,12 +139,6 @@ def run(config: CatalogConfig, have: Mapping[str, Manifest], lake: Lake, compute
         manifest = lake.commit_manifest(plan, NAME, [*kept, *written], facts=facts)
     lake.advance(config.ref, manifest)
     return {NAME: manifest}
-
-
-def _recipe(config: CatalogConfig, key: HashKey) -> Recipe:
-    # Whether there are reports decides what the catalog holds; where they are does not.
-    fields = {**recipe_fields(config), "reports": config.reports is not None, "hash_key": key.id}
-    return Recipe(NAME, ALGORITHM, fields)
 
 
 def _facts(archive: Archive, config: CatalogConfig, rows: Rows) -> dict[str, Any]:

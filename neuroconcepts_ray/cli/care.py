@@ -1,7 +1,6 @@
 """Verbs that look after a lake: verify, gc, migrate, and the printing of doctor."""
 
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from rich.table import Table
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.catalog.keys import KEY, find_key
 from neuroconcepts_ray.cli.doctor import examine
+from neuroconcepts_ray.cli.units import size
 from neuroconcepts_ray.cli.work import say
 from neuroconcepts_ray.distributed.progress import Advance, track
 from neuroconcepts_ray.errors import ConfigError, InputError
@@ -59,13 +59,6 @@ def _megabytes(total: int) -> Iterator[Advance]:
         yield advance
 
 
-def _size(count: float) -> str:
-    if count < 1000:
-        return f"{count:.0f} bytes"
-    unit = min(4, int(math.log10(count)) // 3)
-    return f"{count / 1000**unit:.1f} {('kB', 'MB', 'GB', 'TB')[unit - 1]}"
-
-
 def _key_problems(line: Pipeline) -> list[Problem]:
     """Whether the key below phi_root is the one that the newest catalog was made with."""
     if line.config.catalog.hash_key_file is not None:
@@ -102,8 +95,8 @@ def verify(path: Path, overrides: list[str], *, everything: bool, as_json: bool)
         for one in report.problems:
             view.add_row(one.key if one.root == "lake" else f"{one.key} (phi_root)", one.what, one.remedy)
         Console(highlight=False, markup=False).print(view)
-    rate = _size(report.bytes / max(seconds, 1e-9))
-    done = f"{report.artifacts} artifacts, {report.records} records, {report.parts} parts, {_size(report.bytes)}"
+    rate = size(report.bytes / max(seconds, 1e-9))
+    done = f"{report.artifacts} artifacts, {report.records} records, {report.parts} parts, {size(report.bytes)}"
     say(f"{done} in {seconds:.1f} s ({rate}/s): {f'{len(report.problems)} wrong' if report.problems else 'all whole'}")
     return 3 if report.problems else 0
 
@@ -144,15 +137,17 @@ def gc(
         grace_s=older_than_h * 3600,
     )
     before = time.time() - max(older_than_h, 24) * 3600
-    cached = {path: size for line in lines for path, size in stale(line.config.index.cache_folder, heap.known, before)}
+    cached = {
+        path: count for line in lines for path, count in stale(line.config.index.cache_folder, heap.known, before)
+    }
     if yes:
-        for path, size in cached.items():
+        for path, count in cached.items():
             path.unlink(missing_ok=True)
-            freed += size
+            freed += count
     if as_json:
         told = {
             "removes": [asdict(one) for one in heap.of(sorts)],
-            "cache": [{"file": str(path), "bytes": size} for path, size in cached.items()],
+            "cache": [{"file": str(path), "bytes": count} for path, count in cached.items()],
             "keeps": [asdict(one) for one in heap.garbage if one.sort not in sorts],
             "running": heap.running,
             "removed": yes,
@@ -183,23 +178,23 @@ def _tell(heap: Heap, sorts: Sequence[Sort], cached: dict[Path, int], freed: int
     for (sort, what, where), some in groupby(sorted(heap.garbage, key=place), place):
         every = list(some)
         state = word if sort in sorts else "kept" + option[sort]
-        view.add_row(state, f"{sort}: {what}", where, str(len(every)), _size(sum(one.bytes for one in every)))
+        view.add_row(state, f"{sort}: {what}", where, str(len(every)), size(sum(one.bytes for one in every)))
     if cached:
-        view.add_row(word, "local cache", "", str(len(cached)), _size(sum(cached.values())))
+        view.add_row(word, "local cache", "", str(len(cached)), size(sum(cached.values())))
     if heap.garbage or cached:
         Console(highlight=False, markup=False).print(view)
         going = heap.of(sorts)
         for one in going[:SHOWN]:
-            say(f"  {one.key}  {_size(one.bytes)}")
+            say(f"  {one.key}  {size(one.bytes)}")
         if len(going) > SHOWN:
             say(f"  and {len(going) - SHOWN} more; --json names all")
     if heap.running:
         say(f"At work: {', '.join(heap.running)}; what they may have written is left alone.")
     total = sum(one.bytes for one in heap.of(sorts)) + sum(cached.values())
     if yes:
-        say(f"{_size(freed)} are free now.")
+        say(f"{size(freed)} are free now.")
     elif total:
-        say(f"{_size(total)} would go. Nothing was removed: say --yes for that.")
+        say(f"{size(total)} would go. Nothing was removed: say --yes for that.")
     else:
         say("Nothing would go.")
 

@@ -2,6 +2,9 @@
 
 import inspect
 import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,12 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from neuroconcepts_ray import pipeline
+from neuroconcepts_ray.cli import mining
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
 
+SHOWN = 20
+"""Images that were set aside that people are shown; --json has them all."""
 
-def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
+
+def _row(line: Pipeline, outcome: Outcome, done: Mapping[str, int]) -> dict[str, Any]:
     manifest = outcome.manifest
-    receipts = len(line.lake.done_shards(outcome.plan)) if outcome.plan and not manifest else 0
+    receipts = 0
+    if outcome.plan and not manifest:
+        known = done.get(outcome.name)
+        receipts = len(line.lake.done_shards(outcome.plan)) if known is None else known
     return {
         "stage": outcome.stage.verb,
         "artifact": outcome.name,
@@ -29,20 +39,28 @@ def _row(line: Pipeline, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def rows(line: Pipeline, outcomes: list[Outcome]) -> list[dict[str, Any]]:
-    """The state of every artifact as plain data."""
-    return [_row(line, outcome) for outcome in outcomes]
+def rows(line: Pipeline, outcomes: list[Outcome], done: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+    """The state of every artifact as plain data.
+
+    Args:
+        line: The pipeline.
+        outcomes: Of a walk over it.
+        done: Finished shards by artifact, as far as they are counted already; a list on S3 takes its time.
+    """
+    return [_row(line, outcome, done or {}) for outcome in outcomes]
 
 
 def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -> None:
-    """Print the state of every artifact, and the images that were set aside, by cause."""
+    """Print the state of every artifact, how far mining is, and the images that were set aside, by cause."""
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     outcomes = line.walk()
-    states = rows(line, outcomes)
+    far = mining.progress(line, outcomes)
+    states = rows(line, outcomes, far.shards_done if far else None)
     bad = sorted({(q.image_id, q.stage, q.cause) for o in outcomes if o.manifest for q in o.manifest.quarantined})
     if as_json:
         quarantined = [dict(zip(("image_id", "stage", "cause"), entry, strict=True)) for entry in bad]
-        print(json.dumps({"artifacts": states, "quarantined": quarantined}, indent=1))  # noqa: T201 - the product
+        told = {"artifacts": states, "mining": None if far is None else asdict(far), "quarantined": quarantined}
+        print(json.dumps(told, indent=1))  # noqa: T201 - the product
         return
     view = Table(box=None, pad_edge=False)
     headings = {"artifact": "artifact", "state": "state", "images": "images", "quarantined": "set aside"}
@@ -54,8 +72,16 @@ def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -
         view.add_row(*(shown | {"fingerprint": shown["fingerprint"][:12]}).values())
     console = Console()
     console.print(view)
-    for image_id, stage, cause in bad:
-        console.print(f"set aside by {stage}: {image_id}: {cause}", highlight=False, markup=False, soft_wrap=True)
+    for said in (*(mining.lines(far) if far else ()), *_aside(bad)):
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _aside(bad: list[tuple[str, str, str]]) -> list[str]:
+    """Lines about images that were set aside: each of a few; of many the causes, and the first."""
+    causes = Counter((stage, cause) for _, stage, cause in bad).most_common() if len(bad) > SHOWN else []
+    told = [f"set aside by {stage}: {count:,} images: {cause}" for (stage, cause), count in causes]
+    told += [f"set aside by {stage}: {image_id}: {cause}" for image_id, stage, cause in bad[:SHOWN]]
+    return [*told, f"and {len(bad) - SHOWN:,} more; --json names all"] if causes else told
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -10,13 +10,39 @@ from neuroconcepts_ray.cli.app import AsJson, Config, DryRun, NewOnly, Set, Spac
 
 @app.command(rich_help_panel="Look after")
 def status(config: Config, overrides: Set = None, new_only: NewOnly = False, as_json: AsJson = False) -> None:
-    """Say from the lake alone what is finished, what is under way, and what was set aside.
+    """Say from the lake alone what is finished, how far mining is and what holds it up, and what was set aside.
 
     **Example:** `neuroconcepts status -c pipeline.yaml`
     """
     from neuroconcepts_ray.cli import look
 
     look.status(config, overrides or [], new_only=new_only, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look after")
+def plan(
+    config: Config,
+    overrides: Set = None,
+    canary: Annotated[
+        bool,
+        typer.Option(help="Mine 1 % of the shards first (at least one, at most 16), kept for `mine`; or only count."),
+    ] = True,
+    new_only: NewOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what mining will take before it starts: shards, bytes, hours of CPU and GPU, wall time, bottleneck.
+
+    **Examples**
+
+    `neuroconcepts plan -c pipeline.yaml`
+
+    `neuroconcepts plan -c pipeline.yaml --no-canary --json`
+
+    `neuroconcepts plan -c pipeline.yaml --set compute.max_hours=8`
+    """
+    from neuroconcepts_ray.cli import estimate
+
+    estimate.plan(config, overrides or [], new_only=new_only, mine_canary=canary, as_json=as_json)
 
 
 @app.command(rich_help_panel="Look after")

@@ -26,6 +26,11 @@ class ComputeConfig(StrictModel):
     tolerant: Annotated[bool, POLICY] = False
     """Accept shards made under differing numeric profiles (CPU kinds, library versions)."""
 
+    max_bytes: Annotated[int | None, POLICY, Field(ge=1)] = None
+    """Most bytes of activations that one run of `mine` may write; null = no cap."""
+    max_hours: Annotated[float | None, POLICY, Field(gt=0)] = None
+    """Most hours that one run of `mine` may last; null = no cap. Both stop it after the shard that reaches them."""
+
     @property
     def device(self) -> str:
         """Torch's name of the device that models run on."""

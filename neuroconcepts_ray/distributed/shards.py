@@ -6,7 +6,7 @@ The actor that works on a shard writes its part and commits its receipt; the dri
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -45,6 +45,7 @@ class _Run:
         loader: Loader,
         make: tuple[str, dict[str, Any], int],
         policy: ComputeConfig,
+        each: Callable[[str], None] | None = None,
     ) -> None:
         self.pending = {shard.key: shard for shard in shards}
         self.total = len(self.pending)
@@ -53,6 +54,7 @@ class _Run:
         self.summary = Summary()
         self.failures: list[dict[str, Any]] = []
         self.in_a_row = 0
+        self.each = each
 
     def take(self, report: dict[str, Any], advance: Advance) -> None:
         """Take in the report of a shard.
@@ -68,6 +70,8 @@ class _Run:
             self.in_a_row = 0
             self.summary.add(shard.size, json.loads(report["seconds"]))
             advance(shard.size)
+            if self.each is not None:
+                self.each(shard.key)
             return
         failure = json.loads(report["failure"])
         if failure["type"] not in ("", EnvironmentFault.__name__):
@@ -174,6 +178,7 @@ def map_shards(
     threads: int,
     label: str,
     find: Find | None = None,
+    each: Callable[[str], None] | None = None,
 ) -> Summary:
     """Run ``worker(load(shard))`` for every shard, each at least once; receipts decide which attempt counts.
 
@@ -191,6 +196,7 @@ def map_shards(
         threads: Torch threads of an actor; the caller's, because float32 sums on a CPU round by their number.
         label: The stage, for progress.
         find: Gives a slip its rows, in the load task.
+        each: Called in the driver with the key of every shard that is done; what it raises ends the run.
 
     Returns:
         Where the time went.
@@ -204,7 +210,7 @@ def map_shards(
     connect(compute, compute.actors * threads + 1)
     patience = {"timeout_s": compute.read_timeout_s, "retries": compute.retries}
     loader = Loader(load, find, {**spec, "patience": patience}, label)
-    run = _Run(shards, loader, (worker, spec, threads), compute)
+    run = _Run(shards, loader, (worker, spec, threads), compute, each)
     began = time.perf_counter()
     with track(label, sum(shard.size for shard in shards), "images") as advance:
         run.passes(advance)

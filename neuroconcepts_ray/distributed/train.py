@@ -5,6 +5,7 @@ fingerprint; Ray Train resumes by (folder, name), so a changed config can never 
 """
 
 import contextlib
+import hashlib
 import importlib
 import json
 import tempfile
@@ -27,8 +28,12 @@ from neuroconcepts_ray.distributed.connect import connect
 from neuroconcepts_ray.distributed.place import Place
 from neuroconcepts_ray.distributed.progress import track
 from neuroconcepts_ray.errors import EnvironmentFault, InputError, NeuroconceptsError, fault, from_fields
+from neuroconcepts_ray.lake.recipe import sha256
 
 PROGRESS, FAILURE = "progress.json", "error.json"
+
+SEAL = "sealed"
+"""Key of a checkpoint's JSON that holds the digests of its tensors and of the rest of the JSON."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +53,43 @@ class State:
 
     def write(self, folder: Path, name: str = "state") -> None:
         """Write as ``<name>.safetensors`` and ``<name>.json``; tensors on the CPU are not copied for it."""
-        save_file({k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}, folder / f"{name}.safetensors")
-        (folder / f"{name}.json").write_text(json.dumps(self.meta))
+        tensors = folder / f"{name}.safetensors"
+        save_file({k: v.detach().contiguous().cpu() for k, v in self.tensors.items()}, tensors)
+        plain = json.loads(json.dumps(self.meta))
+        seal = _seal(tensors, plain)
+        (folder / f"{name}.json").write_text(json.dumps({**plain, SEAL: seal}))
 
     @classmethod
     def read(cls, folder: Path, name: str = "state") -> "State":
         """Read back :meth:`write`; nothing but safetensors and JSON is opened.
 
-        The tensors are mapped from the file, not read: the system may take the memory back at any time.
+        The tensors are mapped from the file, not kept: the system may take the memory back at any time.
 
         Raises:
-            InputError: Either file is missing, torn or something else.
+            InputError: Either file is missing, torn or something else, or not as it was written. (A checkpoint of the
+                first programs has no seal, and is read unchecked.)
         """
+        tensors = folder / f"{name}.safetensors"
         try:
-            return cls(load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text()))
-        except (SafetensorError, OSError, ValueError) as error:
+            meta = json.loads((folder / f"{name}.json").read_text())
+            seal = meta.pop(SEAL, None)
+            if seal is not None and seal != _seal(tensors, meta):
+                raise ValueError("altered")
+            return cls(load_file(tensors), meta)
+        except (SafetensorError, OSError, ValueError, AttributeError, TypeError) as error:
             raise InputError(
-                "a checkpoint cannot be read: it is torn, or no safetensors file",
+                "a checkpoint cannot be read: it is torn or was altered, or is no safetensors file",
                 value=type(error).__name__,
                 where=str(folder),
                 remedy="Move the training's folder under training/ in the lake away, and run again: it begins anew",
             ) from error
+
+
+def _seal(tensors: Path, meta: dict[str, Any]) -> dict[str, str]:
+    with tensors.open("rb") as file:
+        of_file = hashlib.file_digest(file, "sha256").hexdigest()
+    # Not canonical JSON: a loss that is not a number is the loop's matter.
+    return {"tensors": of_file, "meta": sha256(json.dumps(meta, sort_keys=True).encode())}
 
 
 Save = Callable[[State, dict[str, float]], None]

@@ -1,6 +1,6 @@
 """Which images are packed or mined together: a function of the catalog, the pixels and the config alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.imaging.config import PixelConfig
@@ -35,3 +35,15 @@ def find_shard(films: Films, slip: Slip) -> Shard:
         slip: From :func:`image_slips`.
     """
     return Shard(slip.key, films.some(slip.start, slip.size)[0], slip.start)
+
+
+def shard_sizes(partitions: Sequence[int], pixels: PixelConfig, shard_rows: int) -> list[int]:
+    """The rows of each of :func:`image_shards`, from what a catalog's manifest says, without reading its rows.
+
+    Args:
+        partitions: Rows of each frozen partition.
+        pixels: What an image is decoded to.
+        shard_rows: Most images of a shard.
+    """
+    most = shard_size(pixels.channels * pixels.size**2, shard_rows)
+    return [min(most, rows - start) for rows in partitions for start in range(0, rows, most)]

