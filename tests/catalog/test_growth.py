@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neuroconcepts_ray.catalog import digests, job
+from neuroconcepts_ray.catalog.newest import current
 from neuroconcepts_ray.catalog.tables import load_catalog, load_reports, load_sources
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.errors import ConfigError
@@ -36,13 +37,13 @@ def test_the_same_command_again_returns_the_same_catalog(mimic: Mimic, run: Run,
 
 def test_current_answers_without_looking_at_the_archive(mimic: Mimic, run: Run, lake: Lake) -> None:
     config = mimic.config()
-    assert job.current(config, lake) is None
+    assert current(config, lake) is None
     manifest = run(config)
     shutil.rmtree(mimic.root)
-    assert job.current(config, lake) == manifest
-    assert job.current(mimic.config(uncertain="ones"), lake) is None
-    assert job.current(mimic.config(reports=None), lake) is None
-    assert job.current(mimic.config(name="other"), lake) is None
+    assert current(config, lake) == manifest
+    assert current(mimic.config(uncertain="ones"), lake) is None
+    assert current(mimic.config(reports=None), lake) is None
+    assert current(mimic.config(name="other"), lake) is None
 
 
 def test_the_same_archive_config_and_key_give_the_same_content_elsewhere(mimic: Mimic) -> None:
@@ -111,7 +112,7 @@ def test_what_changed_in_place_is_catalogued_anew(mimic: Mimic, run: Run, lake: 
     assert second.content != first.content
     assert "parent" not in second.inputs
     assert len(load_catalog(lake, second).partitions) == 1
-    assert job.current(mimic.config(), lake) == second
+    assert current(mimic.config(), lake) == second
 
 
 @pytest.mark.parametrize("change", ["label", "late label", "report", "view"])
@@ -171,9 +172,9 @@ def test_a_run_that_died_before_its_ref_moved_is_finished_by_the_next(
         patched.setattr(Lake, "advance", die)
         with pytest.raises(KeyboardInterrupt):
             run(mimic.config())
-    assert job.current(mimic.config(), lake) is None
+    assert current(mimic.config(), lake) is None
     manifest = run(mimic.config())
-    assert job.current(mimic.config(), lake) == manifest
+    assert current(mimic.config(), lake) == manifest
     assert sum(key.count("/") == 2 for key in lake.store.list("catalog")) == 1
 
 

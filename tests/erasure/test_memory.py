@@ -8,6 +8,7 @@ import pytest
 from neuroconcepts_ray.catalog import job
 from neuroconcepts_ray.catalog.config import CatalogConfig
 from neuroconcepts_ray.catalog.keys import find_key
+from neuroconcepts_ray.catalog.newest import current
 from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
@@ -66,7 +67,7 @@ class Ward:
         return found
 
     def roles(self) -> dict[str, str]:
-        manifest = job.current(self.config, self.lake)
+        manifest = current(self.config, self.lake)
         assert manifest is not None
         catalog = load_catalog(self.lake, manifest)
         return dict(zip(catalog.image_ids.tolist(), catalog.roles.tolist(), strict=True))
@@ -112,7 +113,7 @@ def test_who_shared_a_film_with_an_erased_patient_keeps_role_and_place(ward: War
     before = ward.roles()
     ward.erase("ann")
     erased = ward.roles()
-    assert ward.run() == job.current(ward.config, ward.lake)
+    assert ward.run() == current(ward.config, ward.lake)
     assert ward.roles() == erased
     alive = {one: role for one, role in erased.items() if role != "erased"}
     assert alive == {one: before[one] for one in alive}
