@@ -43,7 +43,8 @@ def extract(
     """
     device = model.W.device
     found: dict[str, list[Float[np.ndarray, "b d"]]] = {}
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+    # Not inference_mode: in it autocast would round the weights anew for each batch.
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(images[start : start + batch_size]).to(device)
             for tap, rows in model.forward_taps(batch, taps, reduction=reduction, tokens=tokens).items():

@@ -31,6 +31,8 @@ class Miner:
         self.plans = {tap: plan_from_json(data) for tap, data in spec["plans"].items()}
         self.dtype = str(spec["dtype"])
         self.model = load_classifier(self.lake, open_manifest(self.lake, tuple(spec["classifier"])), spec["device"])
+        # Nothing is differentiated, but autocast keeps the rounded weights of those alone that could be.
+        self.model.requires_grad_(True)
         # A wrong tap is an error at once, not at the end of the first shard.
         size = self.model.card.pixels.size
         black = np.zeros((1, self.model.card.pixels.channels, size, size), dtype=np.uint8)
