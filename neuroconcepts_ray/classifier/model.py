@@ -1,7 +1,8 @@
 """The deployed classifier: backbone, taps, and the float32 head whose rows W and biases b explain takes apart."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from neuroconcepts_ray.classifier import backbones
 from neuroconcepts_ray.classifier.augment import derived_seed
 from neuroconcepts_ray.classifier.card import WEIGHTS, Card, Task, load_card
 from neuroconcepts_ray.classifier.config import ClassifierConfig
+from neuroconcepts_ray.classifier.outputs import pool
 from neuroconcepts_ray.classifier.prepare import begins_with_convolution, look_up
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.lake import Lake
@@ -191,21 +193,36 @@ class Classifier(nn.Module):
             ConfigError: No such tap, or one whose output is neither vector, map nor tokens.
         """
         found: dict[str, Tensor] = {}
-        with self._hooks([tap for tap in taps if tap not in backbones.RESERVED], found, reduction, tokens):
-            f = self.pre_logits(self.prepare(x))
-        return {**found, "pre_logits": f, "logits": self.logits(f)}
 
-    @contextlib.contextmanager
-    def _hooks(self, taps: Sequence[str], found: dict[str, Tensor], reduction: str, tokens: str) -> Iterator[None]:
+        def keep(tap: str, output: object) -> None:
+            found[tap] = pool(output, tap, reduction=reduction, tokens=tokens, prefix=self.prefix)
+
+        hooks = {tap: partial(keep, tap) for tap in taps if tap not in backbones.RESERVED}
+        return {**self.forward_hooked(x, hooks), **found}
+
+    def forward_hooked(
+        self, x: UInt8[Tensor, "b c h w"], hooks: Mapping[str, Callable[[object], None]]
+    ) -> dict[str, Float[Tensor, "b _"]]:
+        """``pre_logits`` and ``logits`` of films, while modules tell what they give.
+
+        Args:
+            x: Films.
+            hooks: By module name, what is called with the module's output, and must take what it wants at once: a
+                later in-place operation may overwrite it.
+
+        Raises:
+            ConfigError: No such module.
+        """
         with contextlib.ExitStack() as stack:
-            for tap in taps:
-                # Pooled inside the hook: a later in-place operation may overwrite the output.
-                def hook(_module: nn.Module, _given: object, output: object, tap: str = tap) -> None:
-                    found[tap] = backbones.pool(output, tap, reduction=reduction, tokens=tokens, prefix=self.prefix)
+            for tap, hook in hooks.items():
+
+                def call(_module: nn.Module, _given: object, output: object, hook: Any = hook) -> None:
+                    hook(output)
 
                 module = backbones.layer(self.backbone, tap, hidden=self.head_name)
-                stack.callback(module.register_forward_hook(hook).remove)
-            yield
+                stack.callback(module.register_forward_hook(call).remove)
+            f = self.pre_logits(self.prepare(x))
+        return {"pre_logits": f, "logits": self.logits(f)}
 
     def timm_state(self) -> dict[str, Tensor]:
         """Parameters and buffers under the names that timm, or the factory's network, gives them."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neuroconcepts_ray.activations.shards import image_shards
-from neuroconcepts_ray.activations.tables import activations_table
+from neuroconcepts_ray.activations.tables import activations_table, some_rows
 from neuroconcepts_ray.catalog.archive import summary
 from neuroconcepts_ray.catalog.config import ROLES, SCALE
 from neuroconcepts_ray.catalog.sources import Source
@@ -321,6 +321,8 @@ def _kept(table: pa.Table, names: set[str]) -> tuple[list[str], np.ndarray]:
 def _activations(lake: Lake, part: Part, manifest: Manifest, names: set[str]) -> pa.Table:
     table = lake.table(part)
     ids, rows = _kept(table, names)
+    if "keep" in manifest.recipe_body["config"]:
+        return some_rows(table, rows.tolist())
     x = tensor_rows(table["activation"])[rows] if len(rows) else np.empty((0, int(manifest.facts["d"])), np.float32)
     # Through the function that writes them at first: the bytes are those of mining without the victims.
     return activations_table(ids, x)

@@ -1,0 +1,76 @@
+"""The forward pass as one compiled graph (``torch.compile``)."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from neuroconcepts_ray.classifier import backbones
+from neuroconcepts_ray.classifier.model import Classifier
+from neuroconcepts_ray.errors import EnvironmentFault
+
+_REMEDY = "Install a C++ compiler on every machine (g++, or name it in CXX), or set activations.compile=false"
+
+
+class Compiled:
+    """:meth:`Classifier.forward_hooked` of a compiled backbone, for the modules that are named beforehand.
+
+    Batches are filled up to one size: a graph for each size would round each otherwise, and after some of them torch
+    falls back to no graph at all.
+
+    Args:
+        model: In eval mode; it keeps the hooks of these modules.
+        modules: Names of the modules whose output may be asked for.
+        batch_size: Films of a batch.
+
+    Raises:
+        EnvironmentFault: There is no C++ compiler, which torch needs on a CPU.
+        ConfigError: No such module.
+    """
+
+    def __init__(self, model: Classifier, modules: Sequence[str], batch_size: int) -> None:
+        compiler = os.environ.get("CXX") or "g++"
+        if model.W.device.type == "cpu" and shutil.which(compiler) is None:
+            raise EnvironmentFault("torch.compile needs a C++ compiler", value=compiler, remedy=_REMEDY)
+        self.model = model
+        self.batch_size = batch_size
+        self.modules = list(dict.fromkeys(modules))
+        seen: dict[str, object] = {}
+
+        def backbone(x: Float[Tensor, "b i h w"]) -> tuple[Tensor, dict[str, object]]:
+            seen.clear()
+            output: Tensor = model.backbone(x)
+            return output, dict(seen)
+
+        for name in self.modules:
+
+            def keep(_module: nn.Module, _given: object, output: object, name: str = name) -> None:
+                # A copy, for a later in-place operation may overwrite the output.
+                seen[name] = output.clone() if isinstance(output, Tensor) else output
+
+            backbones.layer(model.backbone, name, hidden=model.head_name).register_forward_hook(keep)
+        self._run = torch.compile(backbone, dynamic=False)
+
+    def __call__(
+        self, x: UInt8[Tensor, "b c h w"], hooks: Mapping[str, Callable[[object], None]]
+    ) -> dict[str, Float[Tensor, "b _"]]:
+        """See :meth:`Classifier.forward_hooked`.
+
+        Raises:
+            EnvironmentFault: Torch could not compile the backbone.
+        """
+        rows = len(x)
+        filled = torch.cat([x, x.new_zeros(self.batch_size - rows, *x.shape[1:])])
+        try:
+            output, seen = self._run(self.model.prepare(filled))
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise EnvironmentFault(f"torch.compile failed: {reason}", remedy=_REMEDY) from error
+        for name, hook in hooks.items():
+            given = seen[name]
+            hook(given[:rows] if isinstance(given, Tensor) else given)
+        f = output[:rows].float()
+        return {"pre_logits": f, "logits": self.model.logits(f)}
