@@ -148,5 +148,5 @@ def check_vectors(activations: Manifest, where: str) -> None:
             "a tap is needed of which one vector an image is kept",
             value=activations.facts["tap"],
             where=where,
-            remedy=f"Take {activations.recipe_body['config']['tap']}:mean, for instance",
+            remedy=f"Take {str(activations.facts['tap']).partition(':')[0]}:mean, for instance",
         )

@@ -51,15 +51,16 @@ class Tap:
         return cls(name, module, keep)
 
 
-def pooling(config: Mapping[str, Any]) -> dict[str, str]:
+def pooling(name: str, config: Mapping[str, Any]) -> dict[str, str]:
     """``tap``, the module, and how it was pooled: ``reduction`` and ``tokens``.
 
     Args:
-        config: Of the recipe of activations of which a vector an image is kept.
+        name: The entry, of which a vector an image is kept.
+        config: Of the recipe of its activations.
     """
-    keep = config.get("keep")
-    reduction, tokens = (keep, keep) if keep else (config.get("reduction", "mean"), config.get("tokens", "mean"))
-    return {"tap": str(config["tap"]), "reduction": str(reduction), "tokens": str(tokens)}
+    tap = Tap.parse(name)
+    how = {"reduction": config.get("reduction", "mean"), "tokens": config.get("tokens", "mean")}
+    return {"tap": tap.module} | (how if tap.keep is None else dict.fromkeys(how, tap.keep))
 
 
 def sample(seed: int, image_id: str, cells: int, count: int) -> UInt32[np.ndarray, " p"]:

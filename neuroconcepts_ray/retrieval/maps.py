@@ -93,7 +93,7 @@ class Mapper:
         check(have, space)
         codes = have[f"codes.{space}"]
         tap = str(codes.facts["tap"])
-        how = pooling(have[f"activations.{tap}"].recipe_body["config"])
+        how = pooling(tap, have[f"activations.{tap}"].recipe_body["config"])
         if codes.facts["origin"] == "latents":
             sae = load_sae(lake, have["sae"])
             w = sae.W_enc.double().numpy()

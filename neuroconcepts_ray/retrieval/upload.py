@@ -178,7 +178,7 @@ class Uploader:
         codes = have[f"codes.{space}"]
         tap = str(codes.facts["tap"])
         activations = have[f"activations.{tap}"]
-        settings = activations.recipe_body["config"] | pooling(activations.recipe_body["config"])
+        settings = activations.recipe_body["config"] | pooling(tap, activations.recipe_body["config"])
         latents = codes.facts["origin"] == "latents"
         return cls(
             load_classifier(lake, have["classifier"], device),
