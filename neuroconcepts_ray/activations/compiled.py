@@ -40,11 +40,6 @@ class Compiled:
         self.modules = list(dict.fromkeys(modules))
         seen: dict[str, object] = {}
 
-        def backbone(x: Float[Tensor, "b i h w"]) -> tuple[Tensor, dict[str, object]]:
-            seen.clear()
-            output: Tensor = model.backbone(x)
-            return output, dict(seen)
-
         for name in self.modules:
 
             def keep(_module: nn.Module, _given: object, output: object, name: str = name) -> None:
@@ -52,7 +47,8 @@ class Compiled:
                 seen[name] = output.clone() if isinstance(output, Tensor) else output
 
             backbones.layer(model.backbone, name, hidden=model.head_name).register_forward_hook(keep)
-        self._run = torch.compile(backbone, dynamic=False)
+        # The hooks run while it is traced, so that what they see is an output of the graph.
+        self._run = torch.compile(lambda x: (seen.clear(), model.backbone(x), dict(seen))[1:], dynamic=False)
 
     def __call__(
         self, x: UInt8[Tensor, "b c h w"], hooks: Mapping[str, Callable[[object], None]]
