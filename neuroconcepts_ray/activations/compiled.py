@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuroconcepts_ray.classifier import backbones
 from neuroconcepts_ray.classifier.model import Classifier
@@ -38,17 +38,18 @@ class Compiled:
         self.model = model
         self.batch_size = batch_size
         self.modules = list(dict.fromkeys(modules))
-        seen: dict[str, object] = {}
+        seen: dict[str, Tensor] = {}
+
+        def watch(name: str) -> Callable[..., None]:
+            # A copy, for a later in-place operation may overwrite the output. A lambda, for it is compiled too, and
+            # whatever checks annotations cannot be.
+            return lambda _module, _given, output: seen.update({name: output.clone()})
 
         for name in self.modules:
-
-            def keep(_module: nn.Module, _given: object, output: object, name: str = name) -> None:
-                # A copy, for a later in-place operation may overwrite the output.
-                seen[name] = output.clone() if isinstance(output, Tensor) else output
-
-            backbones.layer(model.backbone, name, hidden=model.head_name).register_forward_hook(keep)
-        # The hooks run while it is traced, so that what they see is an output of the graph.
-        self._run = torch.compile(lambda x: (seen.clear(), model.backbone(x), dict(seen))[1:], dynamic=False)
+            backbones.layer(model.backbone, name, hidden=model.head_name).register_forward_hook(watch(name))
+        # The hooks run while it is traced, so what they see is an output of the graph.
+        self._seen = seen
+        self._run = torch.compile(lambda x: (model.backbone(x), dict(seen)), dynamic=False)
 
     def __call__(
         self, x: UInt8[Tensor, "b c h w"], hooks: Mapping[str, Callable[[object], None]]
@@ -65,8 +66,8 @@ class Compiled:
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise EnvironmentFault(f"torch.compile failed: {reason}", remedy=_REMEDY) from error
+        self._seen.clear()  # empty again, as it was when the graph was made: otherwise another is made
         for name, hook in hooks.items():
-            given = seen[name]
-            hook(given[:rows] if isinstance(given, Tensor) else given)
+            hook(seen[name][:rows])
         f = output[:rows].float()
         return {"pre_logits": f, "logits": self.model.logits(f)}
