@@ -1,14 +1,16 @@
-"""Which layers are tapped, and how the forward pass is done."""
+"""Which layers are tapped, what is kept of them, and how the forward pass is done."""
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
-from neuroconcepts_ray.config import StrictModel, recipe_fields
+from neuroconcepts_ray.activations.taps import HEAD_TAPS as HEAD_TAPS
+from neuroconcepts_ray.activations.taps import Tap
+from neuroconcepts_ray.config import POLICY, StrictModel, recipe_fields
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.imaging.config import ALGORITHM as DECODING
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
@@ -16,19 +18,38 @@ from neuroconcepts_ray.lake.recipe import Plan, Recipe
 ALGORITHM = 2
 """Raised whenever the same config would give other bytes."""
 
-HEAD_TAPS = ("pre_logits", "logits")
-"""Always mined: the float32 vector that the head takes, and the float32 logits made from it."""
+KEPT: dict[str | None, tuple[str, ...]] = {
+    None: ("reduction", "tokens"),
+    "positions": ("positions", "seed", "stored"),
+    "grid": ("stored",),
+    "codes": ("top",),
+}
+"""Fields that say how a way of keeping is done; of no meaning to the others, and so not in their recipes."""
 
 
 class ActivationsConfig(StrictModel):
-    """Taps of the classifier, pooled to one vector per image."""
+    """Taps of the classifier, and what one forward pass keeps of them."""
 
     taps: list[str] = []
-    """Module names of the network, such as layer3; ``pre_logits`` and ``logits`` are always mined."""
+    """Module names of the network, such as layer3; ``pre_logits`` and ``logits`` are always mined. A name alone is
+    pooled as `reduction` and `tokens` say; layer3:mean, layer3:max and layer3:class say it themselves, and
+    layer3:positions, layer3:grid and layer3:codes keep places (docs/mining.md)."""
     reduction: Literal["mean", "max"] = "mean"
     """How a map [c, h, w] becomes a vector: mean or max over its positions."""
     tokens: Literal["mean", "class"] = "mean"
     """How tokens [t, c] become a vector: mean of the patch tokens, or the class token."""
+    positions: int = Field(default=16, ge=1)
+    """Of a tap :positions, how many of an image's positions are kept."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of that sample, which depends on it and on the image alone."""
+    stored: Literal["float16", "float32"] = "float16"
+    """How positions and grids are stored; a value that is not finite as float16 is an error."""
+    grid_budget: Annotated[int | None, POLICY, Field(ge=1)] = None
+    """Most bytes that the artifact of a tap :grid may take before compression; such a tap needs it said."""
+    sae: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """Of taps :codes, the SAE: its content as `status --json` has it."""
+    top: int = Field(default=32, ge=1)
+    """Of a tap :codes, how many neurons of an image are kept: the largest."""
     batch_size: int = Field(default=32, ge=1)
     """Images of a forward pass; fixed inside a shard, because rounding may depend on it."""
     shard_rows: int = Field(default=512, ge=1)
@@ -39,19 +60,36 @@ class ActivationsConfig(StrictModel):
     """Arithmetic of the backbone. auto: bfloat16 where the planning machine computes in it natively, else float32; on
     a cluster whose head differs from its workers say which. The head is float32 always."""
 
-    @field_validator("taps")
-    @classmethod
-    def _names_once(cls, taps: list[str]) -> list[str]:
-        for tap in taps:
-            if not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", tap):
-                raise ValueError(f"not a module name: {tap!r}")
-        if len(set(taps)) < len(taps):
-            raise ValueError("a tap stands there twice")
-        return taps
+    compile: bool = False
+    """Compile the backbone (torch.compile); needs a C++ compiler on every machine, rounds otherwise, and pays off on
+    long runs."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ActivationsConfig":
+        pooled = self.reduction == self.tokens == "mean"
+        seen: dict[str, str] = {}
+        for name in self.taps:
+            tap = Tap.parse(name)
+            same = f"{name}:mean" if pooled and tap.keep is None and tap.module not in HEAD_TAPS else name
+            if same in seen:
+                twice = "a tap stands there twice" if seen[same] == name else "two taps are the same"
+                raise ValueError(f"{twice}: {', '.join(dict.fromkeys([seen[same], name]))}")
+            seen[same] = name
+        keeps = {tap.keep: tap.name for tap in self.parsed}
+        if "grid" in keeps and self.grid_budget is None:
+            raise ValueError(f"{keeps['grid']} needs grid_budget: the most bytes that it may take")
+        if "codes" in keeps and self.sae is None:
+            raise ValueError(f"{keeps['codes']} needs sae: the content of a finished SAE (`status --json`)")
+        return self
+
+    @property
+    def parsed(self) -> list[Tap]:
+        """The head's taps, then the others as configured."""
+        return [Tap.parse(name) for name in self.all_taps]
 
     @property
     def all_taps(self) -> list[str]:
-        """The head's taps, then the others as configured."""
+        """Their names."""
         return [*HEAD_TAPS, *(tap for tap in self.taps if tap not in HEAD_TAPS)]
 
 
@@ -78,13 +116,37 @@ def plan(config: ActivationsConfig, have: Mapping[str, Manifest]) -> dict[str, P
     """
     dtype = native_dtype() if config.dtype == "auto" else config.dtype
     shared = recipe_fields(config) | {"dtype": dtype, "decoding": DECODING}
-    del shared["taps"]
     plans = {}
-    for tap in config.all_taps:
-        fields = {**shared, "tap": tap}
-        if tap in HEAD_TAPS:
-            del fields["reduction"], fields["tokens"]
-        recipe = Recipe("activations", ALGORITHM, fields, {"classifier": have["classifier"].content})
+    for tap in config.parsed:
+        models = {"classifier": have["classifier"].content}
+        if tap.keep == "codes":
+            models["sae"] = str(config.sae)
+        recipe = Recipe("activations", ALGORITHM, _fields(tap, shared), models)
         inputs = {"catalog": have["catalog"].content, "classifier": have["classifier"].content}
-        plans[f"activations.{tap}"] = Plan(recipe, inputs)
+        plans[f"activations.{tap.name}"] = Plan(recipe, inputs)
     return plans
+
+
+def _fields(tap: Tap, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the config decides one tap's bytes."""
+    others = {name for names in KEPT.values() for name in names} | {"taps", "sae"}
+    wanted = KEPT.get(tap.keep, ()) if tap.module not in HEAD_TAPS else ()
+    fields = {name: value for name, value in shared.items() if name not in others or name in wanted}
+    if not fields["compile"]:
+        del fields["compile"]
+    return fields | {"tap": tap.module} | ({} if tap.keep is None else {"keep": tap.keep})
+
+
+def check_vectors(activations: Manifest, where: str) -> None:
+    """Refuse activations of which more than one vector an image is kept.
+
+    Raises:
+        ConfigError: Names the tap.
+    """
+    if "grid" in activations.facts:
+        raise ConfigError(
+            "a tap is needed of which one vector an image is kept",
+            value=activations.facts["tap"],
+            where=where,
+            remedy=f"Take {str(activations.facts['tap']).partition(':')[0]}:mean, for instance",
+        )

@@ -1,10 +1,13 @@
 """The forward pass over one shard: fixed batches, placeholders for what did not load, nothing that is not finite."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor
 
 from neuroconcepts_ray.classifier.model import Classifier
 from neuroconcepts_ray.errors import InputError
@@ -18,6 +21,36 @@ def spread(array: UInt8[np.ndarray, "m c h w"], kept: Sequence[int], rows: int) 
     full = np.zeros((rows, *array.shape[1:]), dtype=np.uint8)
     full[list(kept)] = array
     return full
+
+
+def batches(
+    forward: Callable[[UInt8[Tensor, "b c h w"], Any], dict[str, Float[Tensor, "b _"]]],
+    images: UInt8[np.ndarray, "n c h w"],
+    asked: Callable[[slice], Any],
+    *,
+    batch_size: int,
+    dtype: str,
+    device: torch.device,
+) -> Iterator[tuple[slice, dict[str, Float[np.ndarray, "b _"]]]]:
+    """Fixed batches through a network.
+
+    Args:
+        forward: Takes films and what is asked of them.
+        images: All rows of a shard.
+        asked: What is asked of a batch, given its rows.
+        batch_size: Rows of a forward pass.
+        dtype: ``float32`` or ``bfloat16`` (autocast).
+        device: Where the network is.
+
+    Yields:
+        Rows, and what ``forward`` gave for them in float32.
+    """
+    # Not inference_mode: in it autocast would round the weights anew for each batch.
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, min(start + batch_size, len(images)))
+            found = forward(torch.from_numpy(images[rows]).to(device), asked(rows))
+            yield rows, {name: values.float().cpu().numpy() for name, values in found.items()}
 
 
 def extract(
@@ -35,33 +68,38 @@ def extract(
     Args:
         model: In eval mode, on its device.
         images: All rows of a shard.
-        taps: What is wanted; ``pre_logits`` and ``logits`` come in any case.
+        taps: Modules that are wanted; ``pre_logits`` and ``logits`` come in any case.
         batch_size: Rows of a forward pass.
         dtype: ``float32`` or ``bfloat16`` (autocast).
         reduction: See :meth:`Classifier.forward_taps`.
         tokens: See :meth:`Classifier.forward_taps`.
     """
+    forward = partial(model.forward_taps, reduction=reduction, tokens=tokens)
     device = model.W.device
-    found: dict[str, list[Float[np.ndarray, "b d"]]] = {}
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-        for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(images[start : start + batch_size]).to(device)
-            for tap, rows in model.forward_taps(batch, taps, reduction=reduction, tokens=tokens).items():
-                found.setdefault(tap, []).append(rows.float().cpu().numpy())
-    return {tap: np.concatenate(parts) for tap, parts in found.items()}
+    parts = [x for _, x in batches(forward, images, lambda _: taps, batch_size=batch_size, dtype=dtype, device=device)]
+    return {tap: np.concatenate([part[tap] for part in parts]) for tap in parts[0]} if parts else {}
 
 
-def check_finite(tap: str, image_ids: Sequence[str], x: Float[np.ndarray, "n d"]) -> None:
+def check_finite(tap: str, image_ids: Sequence[str], x: Shaped[np.ndarray, "n ..."], *, half: bool = False) -> None:
     """Refuse values that are not finite.
+
+    Args:
+        tap: The tap.
+        image_ids: The image of each row.
+        x: What is to be written.
+        half: Whether it was cast to float16.
 
     Raises:
         InputError: Names the tap and the first image.
     """
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=tuple(range(1, x.ndim))))
     if len(bad):
+        remedy = "Set activations.dtype=float32; if it is, the classifier itself overflows on this image"
+        if half:
+            remedy = f"Set activations.stored=float32, for float16 ends at 65,504. If it is: {remedy}"
         raise InputError(
             "an activation is not finite",
             value=f"{len(bad)} of {len(x)} images",
             where=f"tap {tap}, image {image_ids[bad[0]]}",
-            remedy="Set activations.dtype=float32; if it is, the classifier itself overflows on this image",
+            remedy=remedy,
         )

@@ -1,32 +1,69 @@
 """This stage on Ray: CPU tasks decode shards, actors with the classifier infer and write them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from neuroconcepts_ray.activations.budget import Budget
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
 from neuroconcepts_ray.activations.pace import canary as canary_of
+from neuroconcepts_ray.activations.tables import facts_of
+from neuroconcepts_ray.activations.taps import Tap
 from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, plan_to_json
-from neuroconcepts_ray.lake.shards import Shard, Slip
+from neuroconcepts_ray.lake.shards import Slip
 from neuroconcepts_ray.pixels.load import find
 from neuroconcepts_ray.pixels.packed import find_packed
 from neuroconcepts_ray.pixels.shards import image_slips
 
 
-def width(lake: Lake, plan: Plan, shards: Sequence[Shard | Slip]) -> int:
-    """Dimension of a tap's vectors, as the first finished shard has it."""
+def _facts(lake: Lake, plan: Plan, shards: Sequence[Slip]) -> dict[str, Any]:
+    """What a tap's first finished part says of all."""
     for shard in shards:
         receipt = lake.receipt(plan, shard.key)
         if receipt is not None:
-            return int(lake.table(receipt.part).schema.field("activation").type.shape[0])
-    return 0
+            return facts_of(lake.table(receipt.part).schema)
+    return {"d": 0}
+
+
+def find_sae(lake: Lake, content: str) -> Manifest:
+    """The SAE of that content.
+
+    Raises:
+        ConfigError: The lake has none.
+    """
+    for key in lake.store.list("sae"):
+        kind, *names = key.removesuffix(".json").split("/")
+        found = lake.manifest(kind, *names) if len(names) == 2 else None
+        if found is not None and found.content == content:
+            return found
+    raise ConfigError(
+        "the lake has no such SAE",
+        value=content,
+        where="activations.sae",
+        remedy="Take the content of a finished one, as `status --json` has it",
+    )
+
+
+def _check_sae(config: ActivationsConfig, sae: Manifest) -> None:
+    """Refuse an SAE that was fitted to another module's vectors than it shall encode."""
+    module = str(sae.facts["tap"]).partition(":")[0]
+    for tap in config.parsed:
+        # The head's vector is the mean of the last map under average pooling: its SAE may read that map's positions.
+        if tap.keep == "codes" and module not in (tap.module, "pre_logits"):
+            raise ConfigError(
+                "the SAE reads another tap",
+                value=sae.facts["tap"],
+                limit=f"{tap.module}, or pre_logits",
+                where="activations.sae",
+            )
 
 
 def run(
@@ -61,6 +98,10 @@ def run(
     if not missing:
         return done
 
+    codes = any(Tap.parse(name).keep == "codes" for name in missing)
+    sae = find_sae(lake, str(config.sae)) if codes else None
+    if sae is not None:
+        _check_sae(config, sae)
     pixels = load_card(lake, have["classifier"]).pixels
     films = Films(lake, have["catalog"])
     shards = {tap: image_slips(films, mine.recipe.digest, pixels, config.shard_rows) for tap, mine in missing.items()}
@@ -94,6 +135,8 @@ def run(
             "phi": lake.phi.uri,
             "catalog": _name(have["catalog"]),
             "classifier": _name(have["classifier"]),
+            "sae": [] if sae is None else _name(sae),
+            "images": sum(shard.images for shard in shards[lead]),
             "pixels": pixels.model_dump(),
             "packed": None if packed is None else packed.spec(shards[lead]),
             "root": root,
@@ -103,9 +146,11 @@ def run(
     if canary:
         return done
     for tap, mine in missing.items():
-        facts = {"tap": tap, "d": width(lake, mine, shards[tap])}
+        facts = {"tap": tap, **_facts(lake, mine, shards[tap])}
         if "reduction" in mine.recipe.config:
             facts |= {"reduction": config.reduction, "tokens": config.tokens}
+        if "keep" in mine.recipe.config:
+            facts["keep"] = mine.recipe.config["keep"]
         done[f"activations.{tap}"] = assemble(
             lake,
             mine,

@@ -1,15 +1,22 @@
 """The actor of mining: holds the classifier; infers a shard, writes it, commits its receipts."""
 
+import importlib
 import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
+from neuroconcepts_ray.activations.compiled import Compiled
 from neuroconcepts_ray.activations.config import ActivationsConfig
-from neuroconcepts_ray.activations.extract import check_finite, extract, spread
-from neuroconcepts_ray.activations.tables import activations_table
+from neuroconcepts_ray.activations.extract import batches, check_finite, spread
+from neuroconcepts_ray.activations.keep import Coder, Columns, Keep, hooks, keeper
+from neuroconcepts_ray.activations.room import check_room
+from neuroconcepts_ray.activations.tables import kept_table
+from neuroconcepts_ray.activations.taps import HEAD_TAPS, Tap
 from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.block import Block
@@ -18,7 +25,7 @@ from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json
 from neuroconcepts_ray.lake.shards import Shard, shard_of
-from neuroconcepts_ray.lake.table import to_parquet
+from neuroconcepts_ray.lake.table import Gathering
 from neuroconcepts_ray.pixels.load import open_manifest
 
 
@@ -31,10 +38,23 @@ class Miner:
         self.plans = {tap: plan_from_json(data) for tap, data in spec["plans"].items()}
         self.dtype = str(spec["dtype"])
         self.model = load_classifier(self.lake, open_manifest(self.lake, tuple(spec["classifier"])), spec["device"])
-        # A wrong tap is an error at once, not at the end of the first shard.
-        size = self.model.card.pixels.size
-        black = np.zeros((1, self.model.card.pixels.channels, size, size), dtype=np.uint8)
-        self._extract(black, list(self.plans))
+        # Nothing is differentiated, but autocast keeps the rounded weights of those alone that could be.
+        self.model.requires_grad_(True)
+        taps = {name: Tap.parse(name) for name in self.plans if name not in HEAD_TAPS}
+        coder, n = self._coder(spec) if any(tap.keep == "codes" for tap in taps.values()) else (None, 0)
+        self.keeps: dict[str, tuple[Tap, Keep]] = {
+            name: (tap, keeper(tap, self.config, self.model.prefix, coder, n)) for name, tap in taps.items()
+        }
+        self.forward: Any = self.model.forward_hooked
+        if self.config.compile:
+            self.forward = Compiled(self.model, [tap.module for tap in taps.values()], self.config.batch_size)
+        # A wrong tap is an error at once, not at the end of the first shard; so is one that takes too much room.
+        pixels = self.model.card.pixels
+        black = np.zeros((1, pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
+        ((_, found),) = self._passes(black, [""], list(self.plans))
+        for name, (tap, _) in self.keeps.items():
+            if tap.keep == "grid":
+                check_room(name, found[name]["activation"].nbytes, int(spec["images"]), self.config, black.nbytes)
         self.profile = numeric_profile(
             dtype=self.dtype, device=spec["device"], libraries=(*self.model.card.libraries, "pillow")
         )
@@ -43,20 +63,35 @@ class Miner:
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True
 
-    def _extract(self, images: UInt8[np.ndarray, "n c h w"], taps: list[str]) -> dict[str, Float[np.ndarray, "n _"]]:
-        return extract(
-            self.model,
+    def _coder(self, spec: dict[str, Any]) -> tuple[Coder, int]:
+        # Named, because the room of the SAE stands above this one.
+        load_sae = importlib.import_module("neuroconcepts_ray.sae.model").load_sae
+        fused = importlib.import_module("neuroconcepts_ray.sae.fused").fused
+        sae = load_sae(self.lake, open_manifest(self.lake, tuple(spec["sae"]))).to(spec["device"])
+        return partial(fused, sae), int(sae.n)
+
+    def _passes(
+        self, images: UInt8[np.ndarray, "n c h w"], image_ids: Sequence[str], names: Sequence[str]
+    ) -> Iterator[tuple[slice, dict[str, Columns]]]:
+        """What is kept under some names, batch by batch."""
+        keeps = {name: self.keeps[name] for name in names if name in self.keeps}
+        found: dict[str, Columns] = {}
+        done = batches(
+            self.forward,
             images,
-            taps,
+            lambda rows: hooks(keeps, image_ids[rows], found),
             batch_size=self.config.batch_size,
             dtype=self.dtype,
-            reduction=self.config.reduction,
-            tokens=self.config.tokens,
+            device=self.model.W.device,
         )
+        for rows, heads in done:
+            yield rows, found | {name: {"activation": x} for name, x in heads.items() if name in names}
 
     def probe(self, shard: Shard, block: Block) -> None:
         """Infer and write nothing: whether these images kill the process."""
-        self._extract(spread(block.array, block.kept, len(shard.rows)), list(self.plans))
+        image_ids = [row.image_id for row in shard.rows]
+        for _ in self._passes(spread(block.array, block.kept, len(shard.rows)), image_ids, list(self.plans)):
+            pass
 
     def __call__(self, shard: Shard, block: Block) -> dict[str, float]:
         """Infer the shard and write it once for each tap that has no receipt for these rows; seconds by step."""
@@ -64,25 +99,40 @@ class Miner:
         wanted = {tap: key for tap, key in keys.items() if self.lake.receipt(self.plans[tap], key) is None}
         if not wanted:
             return block.seconds
+        image_ids = [row.image_id for row in shard.rows]
+        live = np.zeros(len(image_ids), dtype=bool)
+        live[block.kept] = True
+        gathered: dict[str, Gathering] = {}
         start = time.perf_counter()
-        found = self._extract(spread(block.array, block.kept, len(shard.rows)), list(wanted))
-        seconds = {**block.seconds, "infer": time.perf_counter() - start}
-        image_ids = [shard.rows[number].image_id for number in block.kept]
-        written = 0.0
+        write = dict.fromkeys(wanted, 0.0)
+        for rows, found in self._passes(spread(block.array, block.kept, len(shard.rows)), image_ids, list(wanted)):
+            ids = [image_ids[row] for row in range(rows.start, rows.stop) if live[row]]
+            for tap in wanted:
+                began = time.perf_counter()
+                self._gather(tap, ids, {name: x[live[rows]] for name, x in found[tap].items()}, gathered)
+                write[tap] += time.perf_counter() - began
+        seconds = {**block.seconds, "infer": time.perf_counter() - start - sum(write.values())}
         for tap, key in wanted.items():
             start = time.perf_counter()
-            x = found[tap][block.kept]
-            check_finite(tap, image_ids, x)
-            data = to_parquet(activations_table(image_ids, x))
-            part = self.lake.put_part(self.plans[tap], f"{key}.parquet", data, rows=len(image_ids))
-            spent = time.perf_counter() - start
+            data = gathered[tap].finish()
+            part = self.lake.put_part(self.plans[tap], f"{key}.parquet", data, rows=gathered[tap].rows)
+            write[tap] += time.perf_counter() - start
             receipt = Receipt(
                 shard=key,
                 part=part,
                 quarantined=block.quarantined,
                 profile=self.profile,
-                seconds={**seconds, "write": spent},
+                seconds={**seconds, "write": write[tap]},
             )
             self.lake.commit_receipt(self.plans[tap], receipt)
-            written += spent
-        return {**seconds, "write": written}
+        return {**seconds, "write": sum(write.values())}
+
+    def _gather(self, tap: str, image_ids: list[str], columns: Columns, gathered: dict[str, Gathering]) -> None:
+        for x in columns.values():
+            if x.dtype.kind == "f":
+                check_finite(tap, image_ids, x, half=x.dtype == np.float16)
+        about = self.keeps[tap][1].about if tap in self.keeps else {}
+        table = kept_table(image_ids, columns, about)
+        if tap not in gathered:
+            gathered[tap] = Gathering(table.schema)
+        gathered[tap].add(table)

@@ -1,5 +1,9 @@
 """Activations as Parquet and back."""
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Shaped
@@ -9,15 +13,68 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.table import tensor_rows
 
 
+def tensors(x: Shaped[np.ndarray, "n ..."]) -> pa.ExtensionArray:
+    """A column of the standard type ``arrow.fixed_shape_tensor``, one tensor a row; n may be 0."""
+    kind = pa.from_numpy_dtype(x.dtype)
+    values = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1), kind), math.prod(x.shape[1:]))
+    return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(kind, x.shape[1:]), values)
+
+
 def activations_table(image_ids: list[str], x: Float[np.ndarray, "n d"]) -> pa.Table:
-    """``image_id`` and ``activation``, a column of the standard type ``arrow.fixed_shape_tensor``; n may be 0."""
-    values = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1), pa.float32()), x.shape[1])
-    column = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), (x.shape[1],)), values)
-    return pa.table({"image_id": pa.array(image_ids, pa.string()), "activation": column})
+    """``image_id`` and ``activation`` float32; n may be 0."""
+    return kept_table(image_ids, {"activation": x.astype(np.float32, copy=False)}, {})
+
+
+def kept_table(
+    image_ids: list[str], columns: Mapping[str, Shaped[np.ndarray, "n ..."]], about: Mapping[str, int]
+) -> pa.Table:
+    """``image_id`` and what is kept of each image.
+
+    Args:
+        image_ids: The images.
+        columns: A tensor a row each; where there are ``neurons``, lists without the entries whose value is 0.
+        about: What goes into the schema's metadata.
+    """
+    made: dict[str, Any] = {"image_id": pa.array(image_ids, pa.string())}
+    if "neurons" in columns:
+        fires = columns["values"] > 0
+        offsets = pa.array(np.concatenate([[0], np.cumsum(fires.sum(axis=1))]), pa.int32())
+        made |= {name: pa.ListArray.from_arrays(offsets, pa.array(x[fires])) for name, x in columns.items()}
+    else:
+        made |= {name: tensors(x) for name, x in columns.items()}
+    return pa.table(made, metadata={name: str(value) for name, value in about.items()} or None)
+
+
+def some_rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """Some rows of a table of :func:`kept_table`, as it would have made them."""
+    chosen = table.take(pa.array(rows, pa.int64())).combine_chunks()
+    for number, kind in enumerate(chosen.schema.types):
+        if pa.types.is_list(kind):  # whose element has another name once it was read from Parquet
+            name, plain = chosen.column_names[number], pa.list_(kind.value_type)
+            chosen = chosen.set_column(number, name, chosen[name].cast(plain))
+    return chosen
+
+
+def facts_of(schema: pa.Schema) -> dict[str, Any]:
+    """What a manifest says of a part's schema: ``d``, the shapes, and the neurons of codes.
+
+    Args:
+        schema: Of a part.
+    """
+    about = {name.decode(): int(value) for name, value in (schema.metadata or {}).items() if name in _ABOUT}
+    facts: dict[str, Any] = {"grid": [about["h"], about["w"]]} if "h" in about else {}
+    if "activation" in schema.names:
+        kind = schema.field("activation").type
+        shape = [int(side) for side in kind.shape]
+        facts |= {"d": shape[-1]} | ({"shape": shape, "dtype": str(kind.value_type)} if len(shape) > 1 else {})
+    return facts | {name: about[name] for name in ("n",) if name in about}
+
+
+_ABOUT = (b"h", b"w", b"n")
 
 
 def load_activations(lake: Lake, manifest: Manifest) -> tuple[Shaped[np.ndarray, " m"], Float[np.ndarray, "m d"]]:
-    """All rows of one tap, in the catalog's order; quarantined images have none.
+    """All rows of a tap of which one vector an image is kept, in the catalog's order; quarantined images have none.
 
     Args:
         lake: The lake.

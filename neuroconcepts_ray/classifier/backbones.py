@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -228,41 +227,3 @@ def layer(model: nn.Module, tap: str, hidden: str = "") -> nn.Module:
             "the backbone has no such tap", value=tap, where="activations.taps", remedy=near(tap, [*modules, *RESERVED])
         )
     return modules[tap]
-
-
-def pool(
-    output: object, tap: str, *, reduction: str = "mean", tokens: str = "mean", prefix: int = 0
-) -> Float[Tensor, "b d"]:
-    """One float32 vector per image from what a module gives.
-
-    Args:
-        output: ``[b, d]`` as it is; ``[b, c, h, w]`` or ``[b, h, w, c]`` reduced over positions; ``[b, t, c]`` over
-            patch tokens, or its class token.
-        tap: Its name, for errors.
-        reduction: ``mean`` or ``max`` over positions.
-        tokens: ``mean`` of the patch tokens or the ``class`` token.
-        prefix: Tokens before those of the patches, the class token first.
-
-    Raises:
-        ConfigError: The output has no such form.
-    """
-    if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
-        form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ConfigError("a tap must give vectors, maps or tokens", value=f"{tap}: {form}", where="activations.taps")
-    values = output.float()
-    if values.ndim == 2:
-        return values
-    if values.ndim == 3:
-        if tokens == "class":
-            if prefix < 1:
-                raise ConfigError(
-                    "the backbone has no class token",
-                    value=tap,
-                    where="activations.tokens",
-                    remedy="Take tokens: mean",
-                )
-            return values[:, 0]
-        return values[:, prefix:].mean(dim=1)
-    # Images are square, so the two equal sides tell positions from channels.
-    places = (2, 3) if values.shape[2] == values.shape[3] or values.shape[1] != values.shape[2] else (1, 2)
-    return values.amax(dim=places) if reduction == "max" else values.mean(dim=places)

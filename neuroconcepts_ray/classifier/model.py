@@ -1,7 +1,8 @@
 """The deployed classifier: backbone, taps, and the float32 head whose rows W and biases b explain takes apart."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from neuroconcepts_ray.classifier import backbones
 from neuroconcepts_ray.classifier.augment import derived_seed
 from neuroconcepts_ray.classifier.card import WEIGHTS, Card, Task, load_card
 from neuroconcepts_ray.classifier.config import ClassifierConfig
+from neuroconcepts_ray.classifier.outputs import pool
+from neuroconcepts_ray.classifier.prepare import begins_with_convolution, look_up
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -57,6 +60,7 @@ class Classifier(nn.Module):
         backbone.set_submodule(self.head_name, nn.Identity())
         self.backbone = backbone
         self.prefix = backbones.prefix_tokens(backbone)
+        self._convolves: bool | None = None
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
         self.card = card.model_copy(update={"d": self.head.in_features, "head": self.head_name})
@@ -120,6 +124,24 @@ class Classifier(nn.Module):
         scaled = ((x - self.mean) / self.std).expand(-1, self.channels, -1, -1)
         return scaled.contiguous(memory_format=torch.channels_last)
 
+    def prepare(self, x: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b i h w"]:
+        """``normalise(x.float() / 255)``, bit for bit, and already rounded where autocast would round it first."""
+        if x.device.type != "cpu":
+            return self.normalise(x.float() / 255)
+        every = torch.arange(256).view(-1, 1, 1, 1).expand(-1, x.shape[1], 1, 1)
+        table = self.normalise(every.float() / 255)[:, :, 0, 0]
+        if torch.is_autocast_enabled("cpu") and self._rounds():
+            table = table.to(torch.get_autocast_dtype("cpu"))
+        return look_up(x, table)
+
+    def _rounds(self) -> bool:
+        """Whether autocast rounds the backbone's input before anything else; looked at once."""
+        if self._convolves is None:
+            size = self.card.pixels.size
+            with torch.autocast("cpu", enabled=False):
+                self._convolves = begins_with_convolution(self.backbone, torch.zeros(1, self.channels, size, size))
+        return self._convolves
+
     def pre_logits(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b d"]:
         """The float32 vector that the head takes, from normalised pixels."""
         vector: Tensor = self.backbone(x)
@@ -171,21 +193,36 @@ class Classifier(nn.Module):
             ConfigError: No such tap, or one whose output is neither vector, map nor tokens.
         """
         found: dict[str, Tensor] = {}
-        with self._hooks([tap for tap in taps if tap not in backbones.RESERVED], found, reduction, tokens):
-            f = self.pre_logits(self.normalise(x.float() / 255))
-        return {**found, "pre_logits": f, "logits": self.logits(f)}
 
-    @contextlib.contextmanager
-    def _hooks(self, taps: Sequence[str], found: dict[str, Tensor], reduction: str, tokens: str) -> Iterator[None]:
+        def keep(tap: str, output: object) -> None:
+            found[tap] = pool(output, tap, reduction=reduction, tokens=tokens, prefix=self.prefix)
+
+        hooks = {tap: partial(keep, tap) for tap in taps if tap not in backbones.RESERVED}
+        return {**self.forward_hooked(x, hooks), **found}
+
+    def forward_hooked(
+        self, x: UInt8[Tensor, "b c h w"], hooks: Mapping[str, Callable[[object], None]]
+    ) -> dict[str, Float[Tensor, "b _"]]:
+        """``pre_logits`` and ``logits`` of films, while modules tell what they give.
+
+        Args:
+            x: Films.
+            hooks: By module name, what is called with the module's output, and must take what it wants at once: a
+                later in-place operation may overwrite it.
+
+        Raises:
+            ConfigError: No such module.
+        """
         with contextlib.ExitStack() as stack:
-            for tap in taps:
-                # Pooled inside the hook: a later in-place operation may overwrite the output.
-                def hook(_module: nn.Module, _given: object, output: object, tap: str = tap) -> None:
-                    found[tap] = backbones.pool(output, tap, reduction=reduction, tokens=tokens, prefix=self.prefix)
+            for tap, hook in hooks.items():
+
+                def call(_module: nn.Module, _given: object, output: object, hook: Any = hook) -> None:
+                    hook(output)
 
                 module = backbones.layer(self.backbone, tap, hidden=self.head_name)
-                stack.callback(module.register_forward_hook(hook).remove)
-            yield
+                stack.callback(module.register_forward_hook(call).remove)
+            f = self.pre_logits(self.prepare(x))
+        return {"pre_logits": f, "logits": self.logits(f)}
 
     def timm_state(self) -> dict[str, Tensor]:
         """Parameters and buffers under the names that timm, or the factory's network, gives them."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neuroconcepts_ray.activations.tables import activations_table
+from neuroconcepts_ray.activations.tables import activations_table, some_rows
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part
 from neuroconcepts_ray.lake.table import tensor_rows, to_parquet
@@ -32,6 +32,8 @@ def activations(lake: Lake, part: Part, manifest: Manifest, names: set[str]) -> 
     """Of kind ``activations``."""
     table = lake.table(part)
     ids, rows = _kept(table["image_id"].to_pylist(), names)
+    if "keep" in manifest.recipe_body["config"]:
+        return to_parquet(some_rows(table, rows.tolist())), len(ids)
     x = tensor_rows(table["activation"])[rows] if len(rows) else np.empty((0, int(manifest.facts["d"])), np.float32)
     return to_parquet(activations_table(ids, x)), len(ids)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from neuroconcepts_ray.activations.config import check_vectors
 from neuroconcepts_ray.catalog.config import SCALE
 from neuroconcepts_ray.config import StrictModel, recipe_fields
 from neuroconcepts_ray.errors import ConfigError
@@ -76,6 +77,7 @@ def plan(config: Mapping[str, SpaceConfig], have: Mapping[str, Manifest]) -> dic
                 where=f"spaces.{name}.tap",
                 remedy="Add it to activations.taps",
             )
+        check_vectors(have[tap], f"spaces.{name}.tap")
         fields = recipe_fields(space) | {"space": name}
         if space.origin == "latents":
             del fields["tap"], fields["top"]

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
+from neuroconcepts_ray.activations.taps import pooling
 from neuroconcepts_ray.catalog.sources import read_source
 from neuroconcepts_ray.catalog.tables import load_sources
 from neuroconcepts_ray.classifier import backbones
@@ -64,7 +65,7 @@ class Mapper:
 
     Attributes:
         model: The classifier, in eval mode.
-        tap: The space's tap.
+        tap: The module of the space's tap.
         reduction: How the tap's maps were pooled.
         tokens: How the tap's tokens were pooled.
         readout: From the tap to pre-activations.
@@ -92,7 +93,7 @@ class Mapper:
         check(have, space)
         codes = have[f"codes.{space}"]
         tap = str(codes.facts["tap"])
-        config = {"reduction": "mean", "tokens": "mean", **have[f"activations.{tap}"].recipe_body["config"]}
+        how = pooling(tap, have[f"activations.{tap}"].recipe_body["config"])
         if codes.facts["origin"] == "latents":
             sae = load_sae(lake, have["sae"])
             w = sae.W_enc.double().numpy()
@@ -102,7 +103,7 @@ class Mapper:
             scale = 1 / normalisation.std.astype(np.float64)
             readout = Readout(np.diag(scale), -normalisation.mean.astype(np.float64) * scale)
         model = load_classifier(lake, have["classifier"], device)
-        return cls(model, tap, config["reduction"], config["tokens"], readout)
+        return cls(model, how["tap"], how["reduction"], how["tokens"], readout)
 
     def activations(
         self, pixels: UInt8[np.ndarray, "b c s s"], neurons: Sequence[int], batch: int = 32

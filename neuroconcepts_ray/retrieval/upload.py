@@ -15,6 +15,7 @@ from sklearn.covariance import LedoitWolf
 
 from neuroconcepts_ray.activations.extract import check_finite, extract
 from neuroconcepts_ray.activations.tables import load_activations
+from neuroconcepts_ray.activations.taps import pooling
 from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.classifier.model import Classifier, load_classifier
 from neuroconcepts_ray.errors import ConfigError, InputError
@@ -177,7 +178,7 @@ class Uploader:
         codes = have[f"codes.{space}"]
         tap = str(codes.facts["tap"])
         activations = have[f"activations.{tap}"]
-        settings = {"reduction": "mean", "tokens": "mean", **activations.recipe_body["config"], "tap": tap}
+        settings = activations.recipe_body["config"] | pooling(tap, activations.recipe_body["config"])
         latents = codes.facts["origin"] == "latents"
         return cls(
             load_classifier(lake, have["classifier"], device),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from neuroconcepts_ray.activations.config import native_dtype
+from neuroconcepts_ray.activations.config import check_vectors, native_dtype
 from neuroconcepts_ray.config import PATH, POLICY, StrictModel, recipe_fields
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.manifest import Manifest
@@ -182,6 +182,7 @@ def plan(config: SAEConfig, have: Mapping[str, Manifest]) -> dict[str, Plan]:
         raise ConfigError(
             "the SAE's tap is not mined", value=config.tap, where="sae.tap", remedy="Add it to activations.taps"
         )
+    check_vectors(have[tap], "sae.tap")
     inputs = {"catalog": have["catalog"].content, tap: have[tap].content}
     if config.weights is not None:
         brought = open_brought(config.weights)

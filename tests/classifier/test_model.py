@@ -3,9 +3,9 @@ import timm
 import torch
 from torch.nn import functional as F
 
-from neuroconcepts_ray.classifier import backbones
 from neuroconcepts_ray.classifier.config import ClassifierConfig
 from neuroconcepts_ray.classifier.model import Classifier, build
+from neuroconcepts_ray.classifier.outputs import pool
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
 
@@ -88,7 +88,7 @@ def test_tokens_are_averaged_over_patches_without_the_class_token_or_the_class_t
 
 def test_maps_with_channels_last_are_reduced_over_positions_too() -> None:
     x = torch.rand(2, 7, 7, 24)
-    torch.testing.assert_close(backbones.pool(x, "t"), x.mean((1, 2)))
+    torch.testing.assert_close(pool(x, "t"), x.mean((1, 2)))
 
 
 def test_grey_films_give_what_the_same_films_as_rgb_give() -> None:
@@ -137,7 +137,7 @@ def test_an_unknown_tap_is_refused_with_near_names() -> None:
 
 def test_a_class_token_is_refused_where_the_backbone_has_none() -> None:
     with pytest.raises(ConfigError, match="class token"):
-        backbones.pool(torch.rand(2, 5, 8), "t", tokens="class", prefix=0)
+        pool(torch.rand(2, 5, 8), "t", tokens="class", prefix=0)
 
 
 def test_weights_that_do_not_fit_are_refused_by_the_first_tensor_that_differs() -> None:

@@ -1,0 +1,27 @@
+"""Codes of an image from all its positions at once: each latent's largest activation, and where it was."""
+
+import numpy as np
+from jaxtyping import Float, UInt32
+from torch import Tensor
+
+from neuroconcepts_ray.sae.model import SAE
+
+
+def fused(
+    sae: SAE, x: Float[Tensor, "p d"], top: int
+) -> tuple[UInt32[np.ndarray, " k"], Float[np.ndarray, " k"], UInt32[np.ndarray, " k"]]:
+    """Encode every position and keep, of the largest activation of each latent, the ``top`` largest.
+
+    Args:
+        sae: The SAE, on the device of ``x``.
+        x: One image's vectors, by position.
+        top: Latents that are kept; of equals the lower ones.
+
+    Returns:
+        Latents that fire somewhere, ascending; their largest activation over positions; the first position that has it.
+    """
+    largest = sae.encode_dense(x).max(dim=0)
+    values, places = largest.values.cpu().numpy(), largest.indices.cpu().numpy()
+    fires = np.flatnonzero(values > 0)
+    kept = np.sort(fires[np.argsort(-values[fires], kind="stable")[:top]])
+    return kept.astype(np.uint32), values[kept].astype(np.float32, copy=False), places[kept].astype(np.uint32)
