@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,11 @@ from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.cli.main import call
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.hands import find_worker
 from neuroconcepts_ray.errors import ConfigError, DigestError, InputError
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.shards import Slip
 from neuroconcepts_ray.lake.table import from_parquet, tensor_rows, to_parquet
-from neuroconcepts_ray.pixels import load as loading
 from tests.classifier.published import LABELS, SMALL, publish
+from tests.inprocess import in_process
 
 IDS = [f"i{number:02}" for number in range(12)]
 COMPUTE = ComputeConfig(max_bad_fraction=0.2)
@@ -38,18 +36,7 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Mani
     def mine(world: Any, **config: Any) -> tuple[dict[str, Manifest], list[str]]:
         seen: list[str] = []
 
-        def in_process(
-            shards: Sequence[Slip], *, worker: Any, spec: dict[str, Any], load: Any, find: Any, **_: Any
-        ) -> None:
-            plain = json.loads(json.dumps(spec))
-            loading._films.cache_clear()
-            actor = find_worker(worker)(plain) if shards else None
-            for slip in shards:
-                shard = find(slip, plain)
-                seen.extend(row.image_id for row in shard.rows)
-                actor(shard, load(shard, plain))
-
-        monkeypatch.setattr(job, "map_shards", in_process)
+        monkeypatch.setattr(job, "map_shards", in_process(seen))
         raw = {"batch_size": 2, "shard_rows": 4, "dtype": "float32", **config}
         return job.run(validate(ActivationsConfig, raw), world.have, world.lake, COMPUTE, str(world.root)), seen
 

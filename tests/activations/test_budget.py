@@ -1,7 +1,6 @@
 """Caps, the canary and the estimate, with the stage's own job in this process instead of Ray's actors."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,11 +14,9 @@ from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.shards import find_worker
 from neuroconcepts_ray.errors import EnvironmentFault
-from neuroconcepts_ray.lake.shards import Slip
-from neuroconcepts_ray.pixels import load as loading
 from neuroconcepts_ray.pixels.shards import image_slips, shard_sizes
+from tests.inprocess import in_process
 
 IDS = [f"i{number:02}" for number in range(12)]
 CONFIG = validate(ActivationsConfig, {"batch_size": 2, "shard_rows": 3, "dtype": "float32", "taps": ["layer1"]})
@@ -30,25 +27,13 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Runs the stage; gives the images that were inferred, whether or not it was stopped."""
     seen: list[str] = []
 
-    def in_process(
-        shards: Sequence[Slip], *, worker: Any, spec: Any, find: Any, load: Any, each: Callable[[str], None], **_: Any
-    ) -> None:
-        plain = json.loads(json.dumps(spec))
-        loading._films.cache_clear()
-        actor = find_worker(worker)(plain)
-        for slip in shards:
-            shard = find(slip, plain)
-            seen.extend(row.image_id for row in shard.rows)
-            actor(shard, load(shard, plain))
-            each(shard.key)
-
     def run(one: Any, *, canary: bool = False, **caps: Any) -> list[str]:
         seen.clear()
         compute = validate(ComputeConfig, {"cpus": 4, **caps})
         job.run(CONFIG, one.have, one.lake, compute, str(one.root), canary=canary)
         return list(seen)
 
-    monkeypatch.setattr(job, "map_shards", in_process)
+    monkeypatch.setattr(job, "map_shards", in_process(seen))
     return run
 
 

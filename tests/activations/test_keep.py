@@ -1,7 +1,6 @@
 """What one pass keeps of a tap, against hooks and sums by hand."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from safetensors.torch import load as torch_load
 from torch import nn
 
 from neuroconcepts_ray.activations import compiled, job
-from neuroconcepts_ray.activations import load as loading
 from neuroconcepts_ray.activations.config import ActivationsConfig, check_vectors, plan
 from neuroconcepts_ray.activations.extract import check_finite
 from neuroconcepts_ray.activations.keep import Positions
@@ -25,16 +23,15 @@ from neuroconcepts_ray.classifier.model import Classifier, build, load_classifie
 from neuroconcepts_ray.classifier.outputs import grid
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.shards import find_worker
 from neuroconcepts_ray.errors import ConfigError, EnvironmentFault, InputError
 from neuroconcepts_ray.imaging.load import load_pixels
 from neuroconcepts_ray.lake import table as tables
 from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
-from neuroconcepts_ray.lake.shards import Shard
 from neuroconcepts_ray.lake.table import Gathering, group_rows, tensor_rows, to_parquet
 from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.model import SAE, save_sae
+from tests.inprocess import in_process
 
 IDS = [f"i{number:02}" for number in range(6)]
 EVERY = ["layer2", "layer2:max", "layer2:positions", "layer2:grid", "layer2:codes"]
@@ -46,14 +43,7 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Manifest]]
     """Runs the stage in this process, without Ray."""
 
     def mine(one: Any, **config: Any) -> dict[str, Manifest]:
-        def in_process(shards: Sequence[Shard], *, worker: Any, spec: dict[str, Any], load: Any, **_: Any) -> None:
-            plain = json.loads(json.dumps(spec))
-            loading._sources.cache_clear()
-            actor = find_worker(worker)(plain) if shards else None
-            for shard in shards:
-                actor(shard, load(shard, plain))
-
-        monkeypatch.setattr(job, "map_shards", in_process)
+        monkeypatch.setattr(job, "map_shards", in_process([]))
         raw = validate(ActivationsConfig, SETTINGS | config)
         return job.run(raw, one.have, one.lake, ComputeConfig(max_bad_fraction=0.5), str(one.root))
 

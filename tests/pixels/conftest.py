@@ -1,7 +1,6 @@
 """The worlds of the tests of mining, and both stages in this process, one shard after the other, without Ray."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,15 +9,12 @@ from neuroconcepts_ray.activations import job as mining
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.hands import find_worker
 from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.manifest import Manifest
-from neuroconcepts_ray.lake.shards import Slip
 from neuroconcepts_ray.pixels import job as packing
-from neuroconcepts_ray.pixels import load as loading
-from neuroconcepts_ray.pixels import packed as reading
 from neuroconcepts_ray.pixels.config import PixelsConfig
 from tests.activations.conftest import World, world
+from tests.inprocess import in_process
 
 __all__ = ["world"]
 
@@ -30,21 +26,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stages run here and now; the images that passed through a worker."""
     seen: list[str] = []
 
-    def in_process(
-        shards: Sequence[Slip], *, worker: str, spec: dict[str, Any], load: Any, find: Any, **_: Any
-    ) -> None:
-        plain = json.loads(json.dumps(spec))
-        loading._films.cache_clear()
-        reading._last.cache_clear()
-        actor = find_worker(worker)(plain) if shards else None
-        for slip in shards:
-            shard = find(slip, plain)
-            seen.extend(row.image_id for row in shard.rows)
-            assert actor is not None
-            actor(shard, load(shard, plain))
-
     for room in (packing, mining):
-        monkeypatch.setattr(room, "map_shards", in_process)
+        monkeypatch.setattr(room, "map_shards", in_process(seen))
     return seen
 
 
