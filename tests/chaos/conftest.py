@@ -1,15 +1,14 @@
 """What chaos needs once a run, and the table at its end."""
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from neuroconcepts_ray.lake.store import LocalStore
 from tests.chaos.mining import Clean, Mining, Story, copy_inputs
-from tests.conftest import Chain, Command, Resident
+from tests.conftest import Chain, Command
 
 PIPELINE = """
 lake: lake
@@ -75,6 +74,15 @@ class World:
         made = Chain(folder, self.archive, PIPELINE)
         copy_inputs(self.inputs, folder)
         return made
+
+    def timed(self, nc: Command, folder: Path, story: Story) -> float:
+        """Seconds of a clean run by another way, such as on a cluster; it is checked too."""
+        run = self.fresh(folder)
+        began = time.monotonic()
+        Mining(nc, run, story).end((0,))
+        took = time.monotonic() - began
+        self.clean.check(run, LocalStore(run.lake), story, allowed=0)
+        return took
 
 
 @pytest.fixture(scope="session")

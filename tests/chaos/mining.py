@@ -94,14 +94,18 @@ class Mining:
         return self.process.poll() is None
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 180) -> bool:
-        """Wait until something holds; False where the run ends before."""
+        """Wait until something holds, at most some seconds; False where the run ends before."""
         deadline = time.monotonic() + seconds
-        while not condition():
-            if not self.running:
-                return False
-            assert time.monotonic() < deadline, "the moment never came"
+        while self.running and time.monotonic() < deadline:
+            if condition():
+                return True
             time.sleep(0.005)
-        return True
+        return False
+
+    def wait(self, seconds: float) -> bool:
+        """Let it run; whether it still does."""
+        self.wait_for(lambda: False, seconds)
+        return self.running
 
     def kill(self) -> None:
         """SIGKILL to the driver alone; whatever it started must end by itself."""

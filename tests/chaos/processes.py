@@ -28,10 +28,25 @@ class Process:
     session: int
     title: str
 
+    def is_called(self, pattern: str) -> bool:
+        """Whether its title begins like that."""
+        return re.match(pattern, self.title) is not None
+
     def kill(self) -> bool:
         """SIGKILL; whether it was there to be killed."""
+        return self._send(signal.SIGKILL)
+
+    def stop(self) -> bool:
+        """SIGSTOP, until it is resumed."""
+        return self._send(signal.SIGSTOP)
+
+    def resume(self) -> bool:
+        """SIGCONT."""
+        return self._send(signal.SIGCONT)
+
+    def _send(self, sent: signal.Signals) -> bool:
         with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, sent)
             return True
         return False
 
@@ -48,9 +63,7 @@ def every() -> Iterator[Process]:
 
 def of(session: int, title: str = "") -> list[Process]:
     """Those of a session whose title matches a pattern, the oldest first."""
-    return sorted(
-        (one for one in every() if one.session == session and re.match(title, one.title)), key=lambda one: one.pid
-    )
+    return sorted((one for one in every() if one.session == session and one.is_called(title)), key=lambda one: one.pid)
 
 
 def below(root: int) -> list[Process]:

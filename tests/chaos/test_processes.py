@@ -1,0 +1,137 @@
+"""Drivers, workers and nodes that die in the middle of mining."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from neuroconcepts_ray.lake.store import LocalStore
+from tests.chaos.conftest import ACTORS, World
+from tests.chaos.mining import Mining, Story, count, receipts
+from tests.chaos.nodes import Nodes
+from tests.chaos.processes import ACTOR, LOADER, Process, of
+from tests.chaos.whole import whole
+from tests.conftest import Command
+
+pytestmark = whole
+
+KILLS = 20
+
+
+def test_driver_killed_at_random_points(world: World, nc_alone: Command, story: Story, tmp_path: Path) -> None:
+    # One point in each twentieth of a clean run's time: the first before Ray is up, the last about the commit. A lake
+    # is mined until it is done although killed again and again; where it is done before its point, another begins.
+    story.clean_s = world.clean.seconds
+    chance = random.Random(20)
+    points = [(number + chance.random()) / KILLS * world.clean.seconds for number in range(KILLS)]
+    chance.shuffle(points)
+    lakes = deaths = 0
+    run = world.fresh(tmp_path / "0")
+    while points:
+        before = receipts(LocalStore(run.lake))
+        mining = Mining(nc_alone, run, story)
+        if mining.wait(points[0]):
+            mining.kill()
+            points.pop(0)
+            story.faults["driver"] += 1
+            deaths += 1
+        else:
+            mining.end((0,))
+            world.clean.check(run, LocalStore(run.lake), story, allowed=deaths * ACTORS * world.clean.taps)
+            lakes, deaths = lakes + 1, 0
+            assert lakes <= KILLS
+            run = world.fresh(tmp_path / str(lakes))
+            continue
+        assert before.items() <= receipts(LocalStore(run.lake)).items()
+    Mining(nc_alone, run, story).end((0,))
+    world.clean.check(run, LocalStore(run.lake), story, allowed=deaths * ACTORS * world.clean.taps)
+
+
+def test_five_workers_killed_in_one_run(world: World, nc_alone: Command, story: Story, tmp_path: Path) -> None:
+    story.clean_s = world.clean.seconds
+    chance = random.Random(5)
+    run = world.fresh(tmp_path)
+    store = LocalStore(run.lake)
+    mining = Mining(nc_alone, run, story)
+    for number, title in enumerate((ACTOR, LOADER, ACTOR, LOADER, ACTOR), start=1):
+        done = number * world.clean.parts // 7
+        assert mining.wait_for(lambda done=done: count(store) >= done), "it ended before all were killed"
+        assert mining.wait_for(lambda title=title: _one(chance, of(mining.session, title)))
+        story.faults["actor" if title == ACTOR else "loader"] += 1
+    runs = 1
+    while mining.end():
+        runs += 1
+        assert runs <= 3, "retries of one command and its repetitions must come to an end"
+        mining = Mining(nc_alone, run, story)
+    world.clean.check(run, store, story, allowed=story.faults.total() * world.clean.taps)
+
+
+def _one(chance: random.Random, processes: list[Process]) -> bool:
+    return bool(processes) and chance.choice(processes).kill()
+
+
+def test_one_of_three_nodes_killed(world: World, story: Story, tmp_path: Path) -> None:
+    with Nodes(2) as nodes:
+        nc = Command(nodes.address)
+        story.clean_s = world.timed(nc, tmp_path / "clean", story)
+        run = world.fresh(tmp_path / "torn")
+        store = LocalStore(run.lake)
+        mining = Mining(nc, run, story)
+        assert mining.wait_for(lambda: count(store) >= world.clean.parts // 3)
+        nodes.kill_one_with(ACTOR)
+        story.faults["node"] += 1
+        began = mining.start
+        runs = 1
+        while mining.end():
+            runs += 1
+            assert runs <= 3
+            mining = Mining(nc, run, story)
+        took = time.monotonic() - began
+    story.notes.append(f"{took:.1f} s with the death of a node, {took / story.clean_s:.2f} of {story.clean_s:.1f} s")
+    world.clean.check(run, store, story, allowed=ACTORS * world.clean.taps)
+
+
+@pytest.mark.parametrize("moment", ["its part is there", "no part is there yet"])
+def test_a_zombie_that_finishes_late(
+    world: World, nc_alone: Command, story: Story, tmp_path: Path, moment: str
+) -> None:
+    """An actor is stopped in the middle of a shard, another run does all and commits, then the actor goes on."""
+    story.clean_s = world.clean.seconds
+    run = world.fresh(tmp_path)
+    store = LocalStore(run.lake)
+    zombie = Mining(nc_alone, run, story)
+    with_part = moment == "its part is there"
+    stopped = _stop_within_a_shard(zombie, store, with_part=with_part)
+    story.faults["stopped"] += len(stopped)
+    Mining(nc_alone, run, story).end((0,))
+    committed = {blob.key: store.read(blob.key) for blob in store.scan() if "/parts/" not in blob.key}
+    committed = {key: data for key, data in committed.items() if not key.startswith("leases/")}
+    for process in stopped:
+        process.resume()
+    zombie.end((0,))
+    assert {key: store.read(key) for key in committed} == committed, "a zombie may change nothing"
+    world.clean.check(run, store, story, allowed=len(stopped) * world.clean.taps)
+
+
+def _stop_within_a_shard(mining: Mining, store: LocalStore, *, with_part: bool) -> list[Process]:
+    """Stop all actors at a moment when a part has no receipt yet, or when none is open although they work."""
+    for _ in range(2000):
+        done = count(store)
+        assert mining.wait_for(lambda done=done: open_parts(store) or count(store) > done), "it ended before"
+        actors = of(mining.session, ACTOR)
+        for actor in actors:
+            actor.stop()
+        if count(store) and bool(open_parts(store)) == with_part:
+            return actors
+        for actor in actors:
+            actor.resume()
+        time.sleep(0.01)
+    pytest.fail("the moment never came")
+
+
+def open_parts(store: LocalStore) -> set[str]:
+    """Shards of which a part is there, and no receipt."""
+    keys = list(store.list("activations"))
+    parts = {key.split("/")[1] + key.split("/")[3].split("-")[0] for key in keys if "/parts/" in key}
+    return parts - {key.split("/")[1] + key.split("/")[3].removesuffix(".json") for key in keys if "/receipts/" in key}
