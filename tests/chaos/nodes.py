@@ -33,7 +33,7 @@ class Nodes:
         return self.head.address
 
     def __enter__(self) -> "Nodes":
-        self._folder = tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True)  # noqa: S108
+        self._folder = tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self.head = Cluster(folder, cpus=CPUS)
         try:
@@ -71,7 +71,7 @@ class Nodes:
         """SIGKILL to all processes of one node that has such a process, as when a machine loses power."""
         having = [node for node in self.nodes if any(one.is_called(title) for one in below(node.pid))]
         assert having, "no node does such work"
-        self._kill(random.Random(seed).choice(having))
+        self._kill(random.Random(seed).choice(having))  # noqa: S311 - no secret
 
     def _kill(self, node: "subprocess.Popen[bytes]") -> None:
         every: list[Process] = below(node.pid)

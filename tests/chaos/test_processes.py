@@ -23,7 +23,7 @@ def test_driver_killed_at_random_points(world: World, nc_alone: Command, story: 
     # One point in each twentieth of a clean run's time: the first before Ray is up, the last about the commit. A lake
     # is mined until it is done although killed again and again; where it is done before its point, another begins.
     story.clean_s = world.clean.seconds
-    chance = random.Random(20)
+    chance = random.Random(20)  # noqa: S311 - no secret
     points = [(number + chance.random()) / KILLS * world.clean.seconds for number in range(KILLS)]
     chance.shuffle(points)
     lakes = deaths = 0
@@ -50,7 +50,7 @@ def test_driver_killed_at_random_points(world: World, nc_alone: Command, story: 
 
 def test_five_workers_killed_in_one_run(world: World, nc_alone: Command, story: Story, tmp_path: Path) -> None:
     story.clean_s = world.clean.seconds
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - no secret
     run = world.fresh(tmp_path)
     store = LocalStore(run.lake)
     mining = Mining(nc_alone, run, story)

@@ -17,7 +17,7 @@ def test_three_drivers_and_a_worker_killed(
     run = Chain(tmp_path, chain.archive)
     copy_inputs(chain, tmp_path)
     store = LocalStore(run.lake)
-    chance = random.Random(4)
+    chance = random.Random(4)  # noqa: S311 - no secret
     # One before Ray is up, two while receipts are written, which go on for a moment after their driver's death.
     for done in (0, chance.randint(1, 9), chance.randint(15, 25)):
         mining = Mining(nc, run, story)
