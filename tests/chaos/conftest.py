@@ -8,27 +8,31 @@ import pytest
 
 from neuroconcepts_ray.lake.store import LocalStore
 from tests.chaos.mining import Clean, Mining, Story, copy_inputs
+from tests.chaos.processes import of
 from tests.conftest import Chain, Command
 
 PIPELINE = """
 lake: lake
 phi_root: phi
 catalog: {{name: tiny, root: {archive}/archive, reports: {archive}/reports, hash_key_file: {archive}/hash.key}}
-classifier: {{backbone: resnet18, weights: {archive}/resnet18.safetensors, labels: [Edema], pixels: {{size: 128}}}}
-activations: {{taps: [layer3], shard_rows: 16, batch_size: 8, threads: 1, dtype: float32}}
+classifier: {{backbone: resnet18, weights: {archive}/resnet18.safetensors, labels: [Edema], pixels: {{size: 224}}}}
+activations: {{taps: [layer3], shard_rows: 10, batch_size: 5, threads: 1, dtype: float32}}
 compute: {{actors: 2}}
 """
 
-ACTORS, PATIENTS, DAMAGED = 2, 240, 3
+ACTORS, PATIENTS, DAMAGED = 2, 160, 3
 
 _stories: list[Story] = []
 
 
 @pytest.fixture
-def story(request: pytest.FixtureRequest) -> Story:
-    """The line of the table that is this test's."""
-    _stories.append(Story(request.node.name.removeprefix("test_").replace("_", " ")))
-    return _stories[-1]
+def story(request: pytest.FixtureRequest) -> Iterator[Story]:
+    """The line of the table that is this test's; what a test that failed has left running ends with it."""
+    made = Story(request.node.name.removeprefix("test_").replace("_", " "))
+    _stories.append(made)
+    yield made
+    for process in (one for session in made.sessions for one in of(session)):
+        process.kill()
 
 
 class World:
@@ -42,12 +46,12 @@ class World:
     def __init__(self, folder: Path, nc: Command) -> None:
         self.folder, self.nc = folder, nc
         self.archive = folder / "phantom"
-        sizes = ("height=608", "width=512", "seed=11", f"patients={PATIENTS}", "processes=2")
+        sizes = ("height=304", "width=256", "seed=11", f"patients={PATIENTS}")
         nc("phantom", self.archive, *(word for size in sizes for word in ("--set", size)))
         (self.archive / "hash.key").write_bytes(b"a key of the tests, not a secret")
         films = sorted((self.archive / "archive").rglob("*.jpg"))
         for film in films[7 :: len(films) // DAMAGED][:DAMAGED]:
-            film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+            film.write_bytes(film.read_bytes()[: film.stat().st_size // 4])  # the second half may be filling
         self._weights()
         clean = Chain(folder / "clean", self.archive, PIPELINE)
         nc("catalog", "-c", clean.file)
@@ -66,7 +70,7 @@ class World:
         from safetensors.torch import save_file
 
         torch.manual_seed(0)
-        network = timm.create_model("resnet18", num_classes=1, in_chans=1)
+        network = timm.create_model("resnet18", num_classes=1)
         save_file(network.state_dict(), self.archive / "resnet18.safetensors")
 
     def fresh(self, folder: Path) -> Chain:

@@ -58,6 +58,7 @@ class Story:
         allowed: How many there may be.
         equal: Lakes that were checked, and whether all digests in each were those of the clean run.
         notes: What else is worth knowing.
+        sessions: Of all its processes.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Story:
     allowed: int = 0
     equal: list[bool] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sessions: list[int] = field(default_factory=list)
 
 
 class Mining:
@@ -84,6 +86,7 @@ class Mining:
     def __init__(self, nc: Command, run: Chain, story: Story, *overrides: str) -> None:
         self.story, self.start = story, time.monotonic()
         self.process: subprocess.Popen[str] = nc.start("mine", "-c", run.file, *overrides)
+        story.sessions.append(self.process.pid)
 
     @property
     def session(self) -> int:
@@ -138,6 +141,13 @@ class Mining:
     def _note(self, code: str) -> None:
         self.story.codes[code] += 1
         self.story.seconds += time.monotonic() - self.start
+
+
+def finish(nc: Command, run: Chain, story: Story, mining: Mining) -> None:
+    """Wait for a run, and give the same command again until it is done."""
+    while mining.end():
+        assert story.codes["4"] <= 3, "it must come to an end"
+        mining = Mining(nc, run, story)
 
 
 def gc(run: Chain, *args: str) -> list[str]:

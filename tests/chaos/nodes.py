@@ -14,11 +14,12 @@ from typing import Any
 from tests.chaos.processes import Process, below
 from tests.conftest import Cluster, free_port
 
-CPUS = 2
+HEAD_CPUS, CPUS = 1, 2
+"""The head has no room for two actors, so one is on another node."""
 
 
 class Nodes:
-    """A head without work and some nodes that work; a context manager.
+    """A head and some further nodes, all of which work; a context manager.
 
     Args:
         count: Nodes beside the head.
@@ -35,7 +36,7 @@ class Nodes:
     def __enter__(self) -> "Nodes":
         self._folder = tempfile.TemporaryDirectory(prefix="nc", dir="/tmp", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
-        self.head = Cluster(folder, cpus=CPUS)
+        self.head = Cluster(folder, cpus=HEAD_CPUS)
         try:
             self.head.wait()
             ray = str(Path(sys.executable).with_name("ray"))

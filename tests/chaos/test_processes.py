@@ -8,7 +8,7 @@ import pytest
 
 from neuroconcepts_ray.lake.store import LocalStore
 from tests.chaos.conftest import ACTORS, World
-from tests.chaos.mining import Mining, Story, count, receipts
+from tests.chaos.mining import Mining, Story, count, finish, receipts
 from tests.chaos.nodes import Nodes
 from tests.chaos.processes import ACTOR, LOADER, Process, of
 from tests.chaos.whole import whole
@@ -59,11 +59,7 @@ def test_five_workers_killed_in_one_run(world: World, nc_alone: Command, story: 
         assert mining.wait_for(lambda done=done: count(store) >= done), "it ended before all were killed"
         assert mining.wait_for(lambda title=title: _one(chance, of(mining.session, title)))
         story.faults["actor" if title == ACTOR else "loader"] += 1
-    runs = 1
-    while mining.end():
-        runs += 1
-        assert runs <= 3, "retries of one command and its repetitions must come to an end"
-        mining = Mining(nc_alone, run, story)
+    finish(nc_alone, run, story, mining)
     world.clean.check(run, store, story, allowed=story.faults.total() * world.clean.taps)
 
 
@@ -82,11 +78,7 @@ def test_one_of_three_nodes_killed(world: World, story: Story, tmp_path: Path) -
         nodes.kill_one_with(ACTOR)
         story.faults["node"] += 1
         began = mining.start
-        runs = 1
-        while mining.end():
-            runs += 1
-            assert runs <= 3
-            mining = Mining(nc, run, story)
+        finish(nc, run, story, mining)
         took = time.monotonic() - began
     story.notes.append(f"{took:.1f} s with the death of a node, {took / story.clean_s:.2f} of {story.clean_s:.1f} s")
     world.clean.check(run, store, story, allowed=ACTORS * world.clean.taps)

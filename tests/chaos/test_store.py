@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from neuroconcepts_ray.lake import client, commit
-from neuroconcepts_ray.lake.store import Store, open_store
+from neuroconcepts_ray.lake.store import open_store
 from tests.chaos.conftest import ACTORS, PIPELINE, World
-from tests.chaos.mining import PART, Mining, Story, count
+from tests.chaos.mining import PART, Mining, Story, count, finish
 from tests.chaos.whole import whole
 from tests.conftest import Command
 from tests.faultproxy import Fault, FaultProxy, Request, no_faults, shares
@@ -48,15 +48,6 @@ def remote(world: World, server: Weed, folder: Path, endpoint: str) -> RemoteCha
     return run
 
 
-def finish(nc: Command, run: RemoteChain, story: Story, store: Store, mining: Mining) -> None:
-    """Wait for a run, and give the same command again until it is done, each time with more of it done."""
-    while mining.end():
-        before = count(store)
-        mining = Mining(nc, run, story)
-        assert story.codes["4"] == 1 or before, "a run that fails keeps what it did"
-        assert story.codes["4"] <= 3
-
-
 @pytest.mark.parametrize("away", ["for two seconds", "until the command gives up"])
 def test_the_store_is_killed_and_restarted(
     world: World, nc_alone: Command, server: Weed, story: Story, tmp_path: Path, away: str
@@ -78,7 +69,7 @@ def test_the_store_is_killed_and_restarted(
         server.start()
         assert count(store) >= done, "what was acknowledged is there"
         mining = Mining(nc_alone, run, story)
-    finish(nc_alone, run, story, store, mining)
+    finish(nc_alone, run, story, mining)
     world.clean.check(run, store, story, allowed=ACTORS * world.clean.taps)
 
 
@@ -93,7 +84,7 @@ def test_a_network_that_fails(world: World, nc_alone: Command, server: Weed, sto
         run = remote(world, server, tmp_path / "run", proxy.endpoint)
         proxy.plan = shares(7, STORM)
         store = open_store(f"s3://{BUCKET}/run/lake?endpoint={server.endpoint}")
-        finish(nc_alone, run, story, store, Mining(nc_alone, run, story))
+        finish(nc_alone, run, story, Mining(nc_alone, run, story))
         proxy.plan = no_faults
         assert set(proxy.faults) == set(STORM)
         story.faults += proxy.faults
