@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ACTOR, LOADER = r"ray::.*_Actor", r"ray::.*_Loader"
+ACTOR, LOADER = r"ray::.*[(_]Actor\b", r"ray::.*Loader"
 """How Ray calls the processes of mining: actors that hold a model, and tasks that load shards."""
 
 

@@ -34,6 +34,13 @@ def numbers(folder: Path) -> list[int]:
     return [int(x) for r in receipts if r for x in np.frombuffer(lake.read(r.part), np.int64)]
 
 
+def test_every_row_comes_out_once_although_a_worker_died(drive: Driver, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    outcome = drive("shards", spec(tmp_path, deadly={"i5": 1}))
+    assert "error" not in outcome
+    assert numbers(tmp_path) == [2 * n for n in range(23)]
+
+
 def test_a_shard_that_always_kills_its_worker_ends_the_run_with_what_is_done_kept(
     drive: Driver, tmp_path: Path
 ) -> None:
