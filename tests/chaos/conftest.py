@@ -15,7 +15,7 @@ PIPELINE = """
 lake: lake
 phi_root: phi
 catalog: {{name: tiny, root: {archive}/archive, reports: {archive}/reports, hash_key_file: {archive}/hash.key}}
-classifier: {{backbone: resnet18, weights: {archive}/resnet18.safetensors, labels: [Edema], pixels: {{size: 224}}}}
+classifier: {{backbone: resnet18, weights: {archive}/resnet18.safetensors, labels: [Edema], pixels: {{size: 160}}}}
 activations: {{taps: [layer3], shard_rows: 10, batch_size: 5, threads: 1, dtype: float32}}
 compute: {{actors: 2}}
 """
