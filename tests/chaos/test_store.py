@@ -64,7 +64,7 @@ def test_the_store_is_killed_and_restarted(
         server.start()
     else:
         began = time.monotonic()
-        assert mining.end() == 4
+        assert mining.end(seconds=1200) == 4
         story.notes.append(f"gave up {time.monotonic() - began:.0f} s after the store's death")
         server.start()
         assert count(store) >= done, "what was acknowledged is there"
