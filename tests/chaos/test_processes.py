@@ -97,8 +97,7 @@ def test_a_zombie_that_finishes_late(
     stopped = _stop_within_a_shard(zombie, store, with_part=with_part)
     story.faults["stopped"] += len(stopped)
     Mining(nc_alone, run, story).end((0,))
-    committed = {blob.key: store.read(blob.key) for blob in store.scan() if "/parts/" not in blob.key}
-    committed = {key: data for key, data in committed.items() if not key.startswith("leases/")}
+    committed = {key: store.read(key) for key in store.list("activations") if "/parts/" not in key}
     for process in stopped:
         process.resume()
     zombie.end((0,))
