@@ -29,8 +29,11 @@ INPUTS = ("catalog", "classifier")
 MADE = (*INPUTS, "activations")
 _ATTEMPT = re.compile(r"-[0-9a-f]{12}(?=\.)")
 
-GRACE_S = 30.0
-"""Seconds in which what a dead driver started must have ended as well."""
+GRACE_S = 60.0
+"""Seconds in which what a dead driver started must have ended as well, but for :data:`AGENTS`."""
+
+AGENTS = r"ray::(DashboardAgent|RuntimeEnvAgent)"
+"""Ray's own, which do no work of ours; without their cluster they end after a minute of trying to reach it."""
 
 
 def belongs(key: str, kinds: Collection[str]) -> bool:
@@ -115,10 +118,7 @@ class Mining:
         self.process.kill()
         self.process.communicate()
         self._note("killed")
-        deadline = time.monotonic() + GRACE_S
-        while left := of(self.session):
-            assert time.monotonic() < deadline, f"left behind by a killed driver: {left}"
-            time.sleep(0.1)
+        wait_for_end([self.session], GRACE_S, but=AGENTS)
 
     def end(self, codes: tuple[int, ...] = (0, 4), seconds: float = 400) -> int:
         """Wait for its end: one of some exit codes, one line for an error and never a traceback."""
@@ -141,6 +141,14 @@ class Mining:
     def _note(self, code: str) -> None:
         self.story.codes[code] += 1
         self.story.seconds += time.monotonic() - self.start
+
+
+def wait_for_end(sessions: Iterable[int], seconds: float, but: str = r"\Z.") -> None:
+    """Wait until no process of some sessions is left, but for those with a title like that."""
+    deadline = time.monotonic() + seconds
+    while left := [one for session in sessions for one in of(session) if not one.is_called(but)]:
+        assert time.monotonic() < deadline, f"left behind by a killed driver: {left}"
+        time.sleep(0.1)
 
 
 def finish(nc: Command, run: Chain, story: Story, mining: Mining) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from neuroconcepts_ray.lake.store import LocalStore
 from tests.chaos.conftest import ACTORS, World
-from tests.chaos.mining import Mining, Story, count, finish, receipts
+from tests.chaos.mining import GRACE_S, Mining, Story, count, finish, receipts, wait_for_end
 from tests.chaos.nodes import Nodes
 from tests.chaos.processes import ACTOR, LOADER, Process, of
 from tests.chaos.whole import whole
@@ -16,14 +16,14 @@ from tests.conftest import Command
 
 pytestmark = whole
 
-KILLS = 20
+KILLS, SEED = 20, 20
 
 
 def test_driver_killed_at_random_points(world: World, nc_alone: Command, story: Story, tmp_path: Path) -> None:
     # One point in each twentieth of a clean run's time: the first before Ray is up, the last about the commit. A lake
     # is mined until it is done although killed again and again; where it is done before its point, another begins.
     story.clean_s = world.clean.seconds
-    chance = random.Random(20)  # noqa: S311 - no secret
+    chance = random.Random(SEED)  # noqa: S311 - no secret
     points = [(number + chance.random()) / KILLS * world.clean.seconds for number in range(KILLS)]
     chance.shuffle(points)
     lakes = deaths = 0
@@ -46,6 +46,7 @@ def test_driver_killed_at_random_points(world: World, nc_alone: Command, story: 
         assert before.items() <= receipts(LocalStore(run.lake)).items()
     Mining(nc_alone, run, story).end((0,))
     world.clean.check(run, LocalStore(run.lake), story, allowed=deaths * ACTORS * world.clean.taps)
+    wait_for_end(story.sessions, 3 * GRACE_S)
 
 
 def test_five_workers_killed_in_one_run(world: World, nc_alone: Command, story: Story, tmp_path: Path) -> None:
