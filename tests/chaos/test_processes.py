@@ -36,15 +36,14 @@ def test_driver_killed_at_random_points(world: World, nc_alone: Command, story: 
             points.pop(0)
             story.faults["driver"] += 1
             deaths += 1
-        else:
-            mining.end((0,))
+        elif not mining.end():
             world.clean.check(run, LocalStore(run.lake), story, allowed=deaths * ACTORS * world.clean.taps)
             lakes, deaths = lakes + 1, 0
-            assert lakes <= KILLS
             run = world.fresh(tmp_path / str(lakes))
             continue
+        assert story.codes.total() <= 3 * KILLS, "it must come to an end"
         assert before.items() <= receipts(LocalStore(run.lake)).items()
-    Mining(nc_alone, run, story).end((0,))
+    finish(nc_alone, run, story, Mining(nc_alone, run, story))
     world.clean.check(run, LocalStore(run.lake), story, allowed=deaths * ACTORS * world.clean.taps)
     wait_for_end(story.sessions, 3 * GRACE_S)
 
