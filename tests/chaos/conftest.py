@@ -31,8 +31,11 @@ def story(request: pytest.FixtureRequest) -> Iterator[Story]:
     made = Story(request.node.name.removeprefix("test_").replace("_", " "))
     _stories.append(made)
     yield made
-    for process in (one for session in made.sessions for one in of(session)):
-        process.kill()
+    for command in made.processes:
+        for process in of(command.pid):
+            process.kill()
+        with command:  # closes its pipes
+            pass
 
 
 class World:

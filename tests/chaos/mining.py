@@ -61,7 +61,7 @@ class Story:
         allowed: How many there may be.
         equal: Lakes that were checked, and whether all digests in each were those of the clean run.
         notes: What else is worth knowing.
-        sessions: Of all its processes.
+        processes: The commands.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Story:
     allowed: int = 0
     equal: list[bool] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    sessions: list[int] = field(default_factory=list)
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
 
 class Mining:
@@ -89,7 +89,7 @@ class Mining:
     def __init__(self, nc: Command, run: Chain, story: Story, *overrides: str) -> None:
         self.story, self.start = story, time.monotonic()
         self.process: subprocess.Popen[str] = nc.start("mine", "-c", run.file, *overrides)
-        story.sessions.append(self.process.pid)
+        story.processes.append(self.process)
 
     @property
     def session(self) -> int:
@@ -143,7 +143,7 @@ class Mining:
         self.story.seconds += time.monotonic() - self.start
 
 
-def wait_for_end(sessions: Iterable[int], seconds: float, but: str = r"\Z.") -> None:
+def wait_for_end(sessions: Collection[int], seconds: float, but: str = r"\Z.") -> None:
     """Wait until no process of some sessions is left, but for those with a title like that."""
     deadline = time.monotonic() + seconds
     while left := [one for session in sessions for one in of(session) if not one.is_called(but)]:
