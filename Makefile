@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-commits test-fit-faults test-storm lint test-sae-formats bench-retrieval bench-decode bench-packing bench-precision bench-sae bench-sae-curve science clean
+.PHONY: demo test chaos test-commits test-fit-faults test-storm lint test-sae-formats bench-retrieval bench-decode bench-mining bench-packing bench-precision bench-sae bench-sae-curve science clean
 
 demo: $(STAMP)
 	$(VENV)/bin/neuroconcepts demo demo
@@ -25,6 +25,10 @@ test-fit-faults: $(STAMP)
 # The whole chain on S3 where more than a third of the requests fail; in `make test` it is every sixth.
 test-storm: $(STAMP)
 	STORM=1 $(PY) -m pytest tests/test_chain_s3.py
+
+# Mining under every death and fault: drivers, workers, a node, the store, the network, a zombie; some twenty minutes.
+chaos: $(STAMP)
+	CHAOS=1 $(PY) -m pytest tests/chaos -o timeout=3600 -o faulthandler_timeout=3600
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -84,10 +84,10 @@ def free_port() -> int:
 class Cluster:
     """A head started with ``ray start --head``; ends with the test run, and takes nothing else with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cpus: int = 4) -> None:
         self.port, self.dashboard = free_port(), free_port()
         ray = str(Path(sys.executable).with_name("ray"))
-        command = [ray, "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=4", "--num-gpus=0"]
+        command = [ray, "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={cpus}", "--num-gpus=0"]
         command += [f"--port={self.port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
         command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
         # Ports of the system's choice: two runs on one machine must not meet.
@@ -272,11 +272,11 @@ PATIENTS = 100
 class Chain:
     """A folder with a pipeline file, its lake and its PHI root; the archive lies beside, shared by all."""
 
-    def __init__(self, folder: Path, archive: Path) -> None:
+    def __init__(self, folder: Path, archive: Path, text: str = PIPELINE) -> None:
         self.folder, self.archive = folder, archive
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "pipeline.yaml"
-        self.file.write_text(PIPELINE.format(archive=archive))
+        self.file.write_text(text.format(archive=archive))
         self.lake = folder / "lake"
 
     def clone(self, folder: Path, *, without: tuple[str, ...] = ()) -> "Chain":

@@ -134,21 +134,6 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_mining_killed_and_run_again_gives_the_uninterrupted_bytes(
-    chain: Chain, nc: Command, resident: Resident, tmp_path: Path
-) -> None:
-    copy = chain.clone(tmp_path, without=("activations", "sae", "codes", "names", "index"))
-    process = nc.start("mine", "-c", copy.file)
-    wait_for(lambda: len(list(copy.lake.glob("activations/*/receipts/*.json"))) >= 4, process)
-    kill(process)
-    kept = {path: path.read_bytes() for path in copy.lake.glob("activations/*/receipts/*.json")}
-    assert not list(copy.lake.glob("activations/*/*.json")), "it must not have been finished when it was killed"
-    resident("mine", "-c", copy.file)
-    assert {path: path.read_bytes() for path in kept} == kept
-    expected, found = chain.contents(), copy.contents()
-    assert {n: found[n] for n in PER_IMAGE[:4]} == {n: expected[n] for n in PER_IMAGE[:4]}
-
-
 def test_fitting_killed_and_run_again_gives_the_uninterrupted_bytes(
     chain: Chain, nc: Command, resident: Resident, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neuroconcepts_ray.lake.store import open_store
-from tests.conftest import Chain, Command, Resident
+from tests.conftest import PIPELINE, Chain, Command, Resident
 from tests.faultproxy import Fault, FaultProxy, Request, no_faults, shares
 from tests.weed import BUCKET, Weed
 
@@ -25,10 +25,11 @@ class RemoteChain(Chain):
         archive: The local archive, for its hash key.
         endpoint: Of the store.
         prefix: Of lake and PHI root in the bucket.
+        text: Of the pipeline file.
     """
 
-    def __init__(self, folder: Path, archive: Path, endpoint: str, prefix: str) -> None:
-        super().__init__(folder, archive)
+    def __init__(self, folder: Path, archive: Path, endpoint: str, prefix: str, text: str = PIPELINE) -> None:
+        super().__init__(folder, archive, text)
         query = f"?endpoint={endpoint}"
         self.uri = f"s3://{BUCKET}/{prefix}/lake{query}"
         self.phi_uri = f"s3://{BUCKET}/{prefix}/phi{query}"

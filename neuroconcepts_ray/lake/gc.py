@@ -26,7 +26,7 @@ GRACE_S = 24 * 3600.0
 
 Sort = Literal["orphan", "unfinished", "artifact"]
 
-_ORDER = ("ref", "manifest", "receipt", "part", "lease", "scratch", "checkpoints")
+_ORDER = ("ref", "manifest", "receipt", "part", "lease", "scratch", "probe", "checkpoints")
 """What is removed first: a kill in between leaves orphans, and nothing that points to what is gone."""
 
 
@@ -36,7 +36,7 @@ class Garbage:
 
     Attributes:
         sort: ``orphan``, ``unfinished`` or ``artifact``.
-        what: ``ref``, ``manifest``, ``receipt``, ``part``, ``lease``, ``scratch`` or ``checkpoints``.
+        what: ``ref``, ``manifest``, ``receipt``, ``part``, ``lease``, ``scratch``, ``probe`` or ``checkpoints``.
         root: Below which root.
         key: Its key; of checkpoints their folder's.
         bytes: Its size.
@@ -166,6 +166,8 @@ def _every(found: Survey, kept: Collection[str], recipes: Collection[str]) -> It
             match = PART.match(key)
             if SCRATCH.match(key.rpartition("/")[2]):
                 yield "orphan", "scratch", root, key, blob.bytes, blob.modified
+            elif key.startswith("probe/"):
+                yield "orphan", "probe", root, key, blob.bytes, blob.modified
             elif match and (root, key) not in live:
                 sort = "artifact" if (root, key) in named else "unfinished" if (root, key) in promised else "orphan"
                 if sort != "unfinished" or match["recipe"] not in recipes:

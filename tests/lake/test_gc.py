@@ -80,6 +80,12 @@ class GcContract:
         assert verify(lake, everything=True).problems == []
         assert have
 
+    def test_the_probe_of_a_writer_that_died_goes(self, lake: Lake) -> None:
+        lake.store.write("probe/0123", b"first")
+        assert [(one.what, one.key) for one in collect(lake, grace_s=NOW).of(("orphan",))] == [("probe", "probe/0123")]
+        sweep(lake, dry=False, grace_s=NOW)
+        assert not lake.store.exists("probe/0123")
+
     def test_what_is_young_is_left_alone(self, lake: Lake) -> None:
         lake.put_part(PLAN, "x.parquet", b"12")
         assert collect(lake).garbage == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from neuroconcepts_ray.distributed.compat import SNAPSHOT
+from tests.chaos.processes import of
 from tests.conftest import Chain, Cluster, Command, Resident
 from tests.test_chain import kill, wait_for
 
@@ -30,23 +31,7 @@ def artifact(chain: Chain, *overrides: str) -> tuple[str, dict[str, float]]:
 
 def training_workers(cluster: Cluster) -> list[int]:
     """Process ids of this cluster's training workers."""
-    parents: dict[int, int] = {}
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        with suppress(OSError):  # it has just ended
-            parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
-                found.append(pid)
-    return [pid for pid in found if is_below(pid, cluster.process.pid, parents)]
-
-
-def is_below(pid: int, root: int, parents: dict[int, int]) -> bool:
-    while pid > 1:
-        if pid == root:
-            return True
-        pid = parents.get(pid, 0)
-    return False
+    return [worker.pid for worker in of(cluster.process.pid, ".*RayTrainWorker")]
 
 
 def test_two_workers_fit_as_well_as_one_and_a_killed_one_leaves_no_trace(
