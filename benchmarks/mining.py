@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure
+from benchmarks import decode, engine, measure, status
 from benchmarks.mining_archives import write
 from neuroconcepts_ray.distributed.compat import prepare_environment
 
@@ -37,6 +37,7 @@ BOUNDS = {
     "decode_psnr_db": (">=", 45.0),
     "overhead_ms_per_image": ("<=", 1.0),
     "resume_s": ("<=", 30.0),
+    "status_s": ("<=", 2.0),
 }
 
 PIPELINE = """
@@ -98,7 +99,7 @@ def mined(folder: Path, model: str, dtype: str, count: int, seconds: float) -> d
     spent, told = verb(folder, "mine")
     after = child("mining_bare", model, dtype, seconds)["per_second"]
     bare = (before + after) / 2
-    steps = [event for event in told if event["event"] == "mined" or "seconds" in event]
+    steps = [event for event in told if event["event"] == "summary"]
     return {
         "images": count,
         "seconds": spent,
@@ -165,7 +166,8 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
         "over_dataloader_bf16": {"resnet50": ours / found["raw"]["dataloader"]["bfloat16"]},
         "raw_share": ours / found["raw"]["at_most"],
         **found["decode"],
-        **found["engine"],
+        **{name: found["engine"][name] for name in ("overhead_ms_per_image", "rss_mb", "resume_s")},
+        **found["status"],
     }
 
 
@@ -200,8 +202,9 @@ def main() -> None:
         "machine": {"cores": os.cpu_count(), "load": measure.load()},
         "packed": packed(work, asked.packed, asked.seconds),
         "raw": raw(work, asked.raw, asked.seconds),
-        "decode": child("decode", "--json"),
-        "engine": child("engine"),
+        "decode": decode.asked_for(decode.measured(squares=(224,))),
+        "engine": engine.measure(),
+        "status": status.measure(),
     }
     result = figures(found)
     show(result)
