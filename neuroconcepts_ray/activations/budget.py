@@ -38,6 +38,7 @@ class Budget:
         lead = next(iter(shards.values()))
         self._number = {slip.key: number for number, slip in enumerate(lead)}
         self._shards = shards
+        self._left = -1
         self._clock = clock
         self._start = clock()
 
@@ -51,6 +52,7 @@ class Budget:
         Raises:
             EnvironmentFault: The bytes or hours to come are more than the cap.
         """
+        self._left = len(todo)
         if self.compute.max_bytes is None and self.compute.max_hours is None:
             return
         found = pace(sample(self.lake, self.plans, self.done))
@@ -74,6 +76,9 @@ class Budget:
         Raises:
             EnvironmentFault: The run has written as many bytes, or lasted as many hours, as it may.
         """
+        self._left -= 1
+        if self._left == 0:  # nothing is left that could be stopped
+            return
         if self.compute.max_bytes is not None:
             for name, plan in self.plans.items():
                 key = self._key(name, shard)

@@ -62,7 +62,8 @@ class ActivationsConfig(StrictModel):
 
     compile: bool = False
     """Compile the backbone (torch.compile); needs a C++ compiler on every machine, rounds otherwise, and pays off on
-    long runs."""
+    long runs. All taps' modules are then in each recipe, for the graph depends on what it gives. Uploads are not
+    compiled."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ActivationsConfig":
@@ -86,6 +87,11 @@ class ActivationsConfig(StrictModel):
     def parsed(self) -> list[Tap]:
         """The head's taps, then the others as configured."""
         return [Tap.parse(name) for name in self.all_taps]
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules whose output is asked for, but for the head's."""
+        return sorted({tap.module for tap in self.parsed} - set(HEAD_TAPS))
 
     @property
     def all_taps(self) -> list[str]:
@@ -116,6 +122,8 @@ def plan(config: ActivationsConfig, have: Mapping[str, Manifest]) -> dict[str, P
     """
     dtype = native_dtype() if config.dtype == "auto" else config.dtype
     shared = recipe_fields(config) | {"dtype": dtype, "decoding": DECODING}
+    if config.compile:  # what the graph gives decides how it is fused, and so how it rounds
+        shared["modules"] = config.modules
     plans = {}
     for tap in config.parsed:
         models = {"classifier": have["classifier"].content}

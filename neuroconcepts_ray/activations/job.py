@@ -29,7 +29,7 @@ def _facts(lake: Lake, plan: Plan, shards: Sequence[Slip]) -> dict[str, Any]:
     for shard in shards:
         receipt = lake.receipt(plan, shard.key)
         if receipt is not None:
-            return facts_of(lake.table(receipt.part).schema)
+            return facts_of(lake.parquet(receipt.part).schema_arrow)
     return {"d": 0}
 
 
@@ -52,8 +52,28 @@ def find_sae(lake: Lake, content: str) -> Manifest:
     )
 
 
-def _check_sae(config: ActivationsConfig, sae: Manifest) -> None:
-    """Refuse an SAE that was fitted to another module's vectors than it shall encode."""
+def _classifiers(lake: Lake, sae: Manifest) -> set[str]:
+    """Content of the classifiers whose activations an SAE was fitted to, as far as these are still there."""
+    fitted = {content for name, content in sae.inputs.items() if name.startswith("activations.")}
+    found = set()
+    for key in lake.store.list("activations"):
+        kind, *names = key.removesuffix(".json").split("/")
+        manifest = lake.manifest(kind, *names) if len(names) == 2 else None
+        if manifest is not None and manifest.content in fitted:
+            found.add(manifest.inputs["classifier"])
+    return found
+
+
+def _check_sae(config: ActivationsConfig, sae: Manifest, lake: Lake, classifier: Manifest) -> None:
+    """Refuse an SAE that was fitted to another network's or module's vectors than it shall encode."""
+    known = _classifiers(lake, sae)
+    if known and classifier.content not in known:
+        raise ConfigError(
+            "the SAE was fitted to another classifier",
+            value=", ".join(sorted(one[:12] for one in known)),
+            limit=classifier.content[:12],
+            where="activations.sae",
+        )
     module = str(sae.facts["tap"]).partition(":")[0]
     for tap in config.parsed:
         # The head's vector is the mean of the last map under average pooling: its SAE may read that map's positions.
@@ -101,7 +121,7 @@ def run(
     codes = any(Tap.parse(name).keep == "codes" for name in missing)
     sae = find_sae(lake, str(config.sae)) if codes else None
     if sae is not None:
-        _check_sae(config, sae)
+        _check_sae(config, sae, lake, have["classifier"])
     pixels = load_card(lake, have["classifier"]).pixels
     films = Films(lake, have["catalog"])
     shards = {tap: image_slips(films, mine.recipe.digest, pixels, config.shard_rows) for tap, mine in missing.items()}

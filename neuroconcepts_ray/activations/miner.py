@@ -21,6 +21,7 @@ from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.profile import numeric_profile
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json
@@ -47,13 +48,21 @@ class Miner:
         }
         self.forward: Any = self.model.forward_hooked
         if self.config.compile:
-            self.forward = Compiled(self.model, [tap.module for tap in taps.values()], self.config.batch_size)
+            self.forward = Compiled(self.model, self.config.modules, self.config.batch_size)
         # A wrong tap is an error at once, not at the end of the first shard; so is one that takes too much room.
         pixels = self.model.card.pixels
         black = np.zeros((1, pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
         ((_, found),) = self._passes(black, [""], list(self.plans))
+        unseen = sorted(self.keeps.keys() - found.keys())
+        if unseen:
+            raise ConfigError(
+                "a tap's module is there, but the network does not call it",
+                value=unseen[0],
+                where="activations.taps",
+                remedy="Take the module around it",
+            )
         for name, (tap, _) in self.keeps.items():
-            if tap.keep == "grid":
+            if tap.keep in ("grid", "positions"):
                 check_room(name, found[name]["activation"].nbytes, int(spec["images"]), self.config, black.nbytes)
         self.profile = numeric_profile(
             dtype=self.dtype, device=spec["device"], libraries=(*self.model.card.libraries, "pillow")

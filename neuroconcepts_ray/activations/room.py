@@ -1,28 +1,28 @@
-"""Whether grids fit into what they may take, asked before the first shard."""
+"""Whether what is kept fits into what it may take, asked before the first shard."""
 
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.shards import MAX_SHARD_BYTES
 
 MAX_PART_BYTES = 512 * 1024 * 1024
-"""Of the grids of a shard: an actor holds its part, compressed, until it is written whole."""
+"""Of what is kept of a shard: an actor holds its part, compressed, until it is written whole."""
 
 
 def check_room(name: str, row_bytes: int, images: int, config: ActivationsConfig, film_bytes: int) -> None:
-    """Refuse grids that are too large.
+    """Refuse grids, or samples of positions, that are too large.
 
     Args:
         name: The tap.
-        row_bytes: Bytes of an image's grid.
+        row_bytes: Bytes of an image's row.
         images: Images of the catalog.
         config: Its budget and shards.
         film_bytes: Decoded bytes of an image, which bound a shard too.
 
     Raises:
-        ConfigError: All of them exceed ``grid_budget``, or those of one shard exceed 512 MiB.
+        ConfigError: All grids exceed ``grid_budget``, or the rows of one shard exceed 512 MiB.
     """
     budget = config.grid_budget or 0
-    if images * row_bytes > budget:
+    if name.endswith(":grid") and images * row_bytes > budget:
         raise ConfigError(
             f"the grids of {name} would take more than grid_budget",
             value=f"{images} images × {row_bytes} bytes = {images * row_bytes} bytes",
@@ -33,7 +33,7 @@ def check_room(name: str, row_bytes: int, images: int, config: ActivationsConfig
     rows = min(config.shard_rows, max(1, MAX_SHARD_BYTES // film_bytes), images)
     if rows > 1 and rows * row_bytes > MAX_PART_BYTES:
         raise ConfigError(
-            f"the grids of {name} of one shard are too large",
+            f"what is kept of one shard by {name} is too large",
             value=f"{rows} images × {row_bytes} bytes",
             limit=f"{MAX_PART_BYTES} bytes",
             where="activations.shard_rows",

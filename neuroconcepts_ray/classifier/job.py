@@ -32,7 +32,7 @@ from neuroconcepts_ray.lake.assemble import check_bad_fraction
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined
 from neuroconcepts_ray.lake.recipe import sha256
-from neuroconcepts_ray.pixels.packed import find_packed
+from neuroconcepts_ray.pixels.packed import Packed, find_packed
 
 Rows = Int[np.ndarray, " _"]
 
@@ -86,8 +86,7 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
     mine: dict[str, Rows] = {"fit": fit_rows[:0], "select": select_rows[:0]}
     bad: list[tuple[int, str]] = []
     failure = None
-    pixels = None if spec["pixels"] is None else lake.manifest(*spec["pixels"])
-    packed = find_packed(pixels, config.pixels, CatalogFilms(lake, manifest))
+    packed: Packed | None = None
 
     def load(rows: Sequence[int]) -> tuple[UInt8[np.ndarray, "_ c h w"], dict[int, str]]:
         if packed is not None:
@@ -99,6 +98,8 @@ def loop(spec: dict[str, Any], world: World, resume: State | None, save: Save) -
         return load_films(read, rows, config.pixels, config.threads)
 
     try:
+        pixels = None if spec["pixels"] is None else lake.manifest(*spec["pixels"])
+        packed = find_packed(pixels, config.pixels, CatalogFilms(lake, manifest))
         films, mine, bad = _share({"fit": fit_rows, "select": select_rows}, load, world)
     except NeuroconceptsError as error:
         failure = error.fields()

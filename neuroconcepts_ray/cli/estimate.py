@@ -30,7 +30,7 @@ def plan(path: Path, overrides: list[str], *, new_only: bool, mine_canary: bool,
     config, compute = line.config, line.config.compute
     outcomes = line.walk(until="train")
     for one in outcomes:
-        if one.manifest is None:
+        if one.manifest is None and not one.stage.optional:
             raise InputError(
                 f"what mining will take is not known before there is a {one.name}",
                 remedy=f"Run `neuroconcepts {one.stage.verb}` with the same config first",

@@ -65,3 +65,34 @@ def _start(compute: ComputeConfig) -> None:
     # Ahead of Ray's own, which waits half a second for workers' logs to be printed; none are.
     atexit.register(ray.shutdown)
     quiet()
+
+
+def check_fits(actors: int, threads: int, gpus: float) -> None:
+    """Refuse actors that no machine of the cluster can hold, for they would be waited for without end.
+
+    Args:
+        actors: How many.
+        threads: CPUs of one.
+        gpus: GPUs of one.
+
+    Raises:
+        EnvironmentFault: Too few GPUs in all, or no machine with so many CPUs and GPUs.
+    """
+    import ray
+
+    nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    there = sum(node.get("GPU", 0.0) for node in nodes)
+    if gpus and there < actors * gpus:
+        raise EnvironmentFault(
+            "the Ray cluster has too few GPUs",
+            value=f"{there:g}",
+            limit=f"{actors * gpus:g}: actors x GPUs",
+            remedy="Lower compute.actors or compute.gpus; compute.gpus=0 computes on CPUs",
+        )
+    if not any(node.get("CPU", 0.0) >= threads and node.get("GPU", 0.0) >= gpus for node in nodes):
+        raise EnvironmentFault(
+            "no machine of the Ray cluster can hold an actor",
+            value=f"at most {max((node.get('CPU', 0.0) for node in nodes), default=0.0):g} CPUs",
+            limit=f"{threads} CPUs and {gpus:g} GPUs on one machine",
+            remedy="Lower the stage's threads",
+        )

@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -18,6 +18,8 @@ from neuroconcepts_ray.lake.shards import Shard, Slip
 Load = Callable[[Shard, dict[str, Any]], Block]
 
 Find = Callable[[Slip, dict[str, Any]], Shard]
+
+NONE: Mapping[int, str] = {}
 
 
 class Worker(Protocol):
@@ -67,13 +69,12 @@ class Loader:
         """A row a shard, each with its block or with why there is none."""
         return pa.concat_tables(self.one(text) for text in table["shard"].to_pylist())
 
-    def one(self, text: str, masked: Sequence[int] = (), cause: str = "") -> pa.Table:
+    def one(self, text: str, masked: Mapping[int, str] = NONE) -> pa.Table:
         """One of these rows.
 
         Args:
             text: The shard or slip.
-            masked: Numbers of rows that are passed over and quarantined.
-            cause: Why.
+            masked: Numbers of rows that are passed over and quarantined, and why.
         """
         start = time.perf_counter()
         try:
@@ -81,11 +82,14 @@ class Loader:
             shard = self.find(named, self.spec) if isinstance(named, Slip) and self.find else named
             if isinstance(shard, Slip):
                 raise TypeError("a slip, and nothing that finds its rows")
-            block = self.load(shard.without(masked) if masked else shard, self.spec)
+            block = self.load(shard.without(list(masked)) if masked else shard, self.spec)
         except Exception as error:  # carried to the driver as data, whatever it is
             return refusal(text, failure(error))
         if masked:
-            bad = [Quarantined(image_id=shard.rows[n].image_id, stage=self.label, cause=cause) for n in masked]
+            bad = [
+                Quarantined(image_id=shard.rows[number].image_id, stage=self.label, cause=cause)
+                for number, cause in masked.items()
+            ]
             order = {row.image_id: number for number, row in enumerate(shard.rows)}
             block.quarantined = sorted([*block.quarantined, *bad], key=lambda one: order[one.image_id])
         if not block.seconds:

@@ -3,13 +3,13 @@
 Batches inside a shard are fixed and a masked row is zeros, so the bytes of the others do not depend on what was masked.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from neuroconcepts_ray.distributed.hands import Actor, Loader
+from neuroconcepts_ray.distributed.hands import NONE, Actor, Loader
 
 CAUSES = {"load": "kills the process that reads it", "work": "kills the process that infers it"}
 """By where the process died; part of the content, so the same whatever signal ended it."""
@@ -84,16 +84,15 @@ class Bench:
             ray.kill(self._actor)
             self._actor = None
 
-    def attempt(self, text: str, masked: Sequence[int] = (), cause: str = "", *, until: str = "commit") -> Fate:
+    def attempt(self, text: str, masked: Mapping[int, str] = NONE, *, until: str = "commit") -> Fate:
         """Load a shard and work on it.
 
         Args:
             text: The shard or slip.
-            masked: Rows to leave out.
-            cause: Why they are.
+            masked: Rows to leave out, and why.
             until: ``load``, ``work`` (computed, and thrown away) or ``commit``.
         """
-        block, loaded = self._load.remote(self._loader, text, list(masked), cause)
+        block, loaded = self._load.remote(self._loader, text, dict(masked))
         try:
             failure = ray.get(loaded)
         except ray.exceptions.RayError:
@@ -125,33 +124,37 @@ class Bench:
         Returns:
             The report; None where it dies whatever is masked, so that no image is to blame.
         """
-        for _ in range(tries):
-            fate = self.attempt(text)
-            if fate.report is not None:
-                return fate.report
-        where = fate.died
-        try:
-            found = self._culprits(text, size, tries, where)
-        except Trouble as trouble:
-            return trouble.report
-        except ray.exceptions.RayError:
-            return None
-        return self.attempt(text, found, CAUSES[where]).report if found else None
+        masked: dict[int, str] = {}
+        while True:  # one image may kill who reads it, another who infers it
+            for _ in range(tries):
+                fate = self.attempt(text, masked)
+                if fate.report is not None:
+                    return fate.report
+            where = fate.died
+            try:
+                found = self._culprits(text, [row for row in range(size) if row not in masked], size, tries, where)
+            except Trouble as trouble:
+                return trouble.report
+            except ray.exceptions.RayError:
+                return None
+            if not found:
+                return None
+            masked |= dict.fromkeys(found, CAUSES[where])
 
-    def _culprits(self, text: str, size: int, tries: int, where: str) -> list[int]:
+    def _culprits(self, text: str, rows: Sequence[int], size: int, tries: int, where: str) -> list[int]:
         if where == "work" and not self.can_probe():
             return []
 
         def dies(rows: Sequence[int]) -> bool:
             some = set(rows)
-            fate = self.attempt(text, [row for row in range(size) if row not in some], until=where)
+            fate = self.attempt(text, {row: "" for row in range(size) if row not in some}, until=where)
             if fate.report is not None and fate.report["failure"]:
                 raise Trouble(fate.report)
             return bool(fate.died)
 
-        return culprits(range(size), dies, tries)
+        return culprits(rows, dies, tries)
 
 
-def _load(loader: Loader, text: str, masked: list[int], cause: str) -> tuple[Any, str]:
-    table = loader.one(text, masked, cause)
+def _load(loader: Loader, text: str, masked: dict[int, str]) -> tuple[Any, str]:
+    table = loader.one(text, masked)
     return table, str(table["failure"][0].as_py())

@@ -14,7 +14,7 @@ import ray.data
 
 from neuroconcepts_ray.distributed.compat import alone, remote_args_accepted, tolerate_deaths
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.connect import connect
+from neuroconcepts_ray.distributed.connect import check_fits, connect
 from neuroconcepts_ray.distributed.hands import Actor, Find, Load, Loader
 from neuroconcepts_ray.distributed.poison import Bench
 from neuroconcepts_ray.distributed.progress import Advance, track
@@ -102,9 +102,9 @@ class _Run:
         Raises:
             EnvironmentFault: Passes broke off, more often than ``retries`` allows.
         """
-        broken: Exception | None = None
-        for _ in range(1 + self.policy.retries):
-            broken = None
+        tries = 1 + self.policy.retries
+        while tries:
+            broken, before = None, len(self.pending)
             try:
                 for report in self._pass():
                     self.take(report, advance)
@@ -112,18 +112,19 @@ class _Run:
                 broken = error
             if not self.pending or (broken is None and len(self.pending) <= max(FEW, self.policy.actors)):
                 return
+            # What breaks off days apart is not the same trouble.
+            tries = self.policy.retries if len(self.pending) < before and broken is not None else tries - 1
         if broken is not None:
             raise _died(type(broken).__name__) from broken
 
     def _pass(self) -> Iterator[dict[str, Any]]:
         rows = [{"shard": to_text(shard)} for shard in self.pending.values()]
-        tolerate_deaths(max(16, len(rows) // 20))
+        deaths = max(16, len(rows) // 20)
+        tolerate_deaths(deaths)
         with remote_args_accepted():
             dataset = (
                 ray.data.from_items(rows, override_num_blocks=len(rows))
-                .map_batches(
-                    self.loader, batch_size=None, batch_format="pyarrow", num_cpus=LOADER_CPUS, **alone(actor=False)
-                )
+                .map_batches(self.loader, batch_size=None, batch_format="pyarrow", num_cpus=LOADER_CPUS, **alone())
                 .map_batches(
                     Actor,
                     fn_constructor_args=self.make,
@@ -131,7 +132,7 @@ class _Run:
                     batch_format="pyarrow",
                     compute=ray.data.ActorPoolStrategy(size=self.policy.actors, max_tasks_in_flight_per_actor=AHEAD),
                     **self.resources,
-                    **alone(actor=True),
+                    **alone(restarts=deaths),
                 )
             )
         yield from dataset.iter_rows()
@@ -208,6 +209,7 @@ def map_shards(
     if not shards:
         return Summary()
     connect(compute, compute.actors * threads + 1)
+    check_fits(compute.actors, threads, compute.gpus)
     patience = {"timeout_s": compute.read_timeout_s, "retries": compute.retries}
     loader = Loader(load, find, {**spec, "patience": patience}, label)
     run = _Run(shards, loader, (worker, spec, threads), compute, each)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from neuroconcepts_ray.catalog.films import Films
-from neuroconcepts_ray.catalog.sources import read_source
+from neuroconcepts_ray.catalog.sources import Source, read_source
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.block import Block
 from neuroconcepts_ray.distributed.reading import Patience
@@ -17,7 +17,7 @@ from neuroconcepts_ray.imaging.decode import Undecodable
 from neuroconcepts_ray.imaging.load import load_pixels
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Quarantined
-from neuroconcepts_ray.lake.shards import Shard, Slip
+from neuroconcepts_ray.lake.shards import Row, Shard, Slip, Start
 from neuroconcepts_ray.pixels.shards import find_shard
 
 
@@ -47,7 +47,11 @@ def films(spec: dict[str, Any]) -> Films:
 
 def find(slip: Slip, spec: dict[str, Any]) -> Shard:
     """The shard of a slip, with its rows."""
-    return find_shard(films(spec), slip)
+    return Patience(**spec.get("patience", {})).read(lambda: find_shard(films(spec), slip))
+
+
+def _some(spec: dict[str, Any], start: Start, size: int) -> tuple[list[Row], dict[str, Source]]:
+    return films(spec).some(start, size)
 
 
 def decode_shard(shard: Shard, spec: dict[str, Any], stage: str) -> Block:
@@ -63,8 +67,8 @@ def decode_shard(shard: Shard, spec: dict[str, Any], stage: str) -> Block:
     """
     if shard.start is None:
         raise ValueError("a shard of no catalog")
-    _, sources = films(spec).some(shard.start, shard.size)
     patience = Patience(**spec.get("patience", {}))
+    _, sources = patience.read(partial(_some, spec, shard.start, shard.size))
     pixels = validate(PixelConfig, spec["pixels"])
     images = np.zeros((len(shard.rows), pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
     kept: list[int] = []

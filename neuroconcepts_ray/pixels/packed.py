@@ -141,9 +141,10 @@ def load_packed(shard: Shard, spec: Mapping[str, Any], stage: str) -> Block:
         image_ids, pixels, spent = patience.read(partial(_last, spec["lake"], spec["phi"], Part(**raw)))
         if _last.cache_info().misses > misses:
             seconds = {step: seconds[step] + spent[step] for step in seconds}
-        # Both cuts have the catalog's order, so what a part holds of a shard stands together.
         at = [row for row, image_id in enumerate(image_ids) if image_id in wanted]
-        blocks.append(pixels[at[0] : at[-1] + 1] if at else pixels[:0])
+        # Both cuts have the catalog's order, so what a part holds of a shard stands together, unless a row is masked.
+        together = len(at) == (at[-1] - at[0] + 1 if at else 0)
+        blocks.append(pixels[at[0] : at[-1] + 1] if at and together else pixels[at])
         kept += [wanted[image_ids[row]] for row in at]
     there = set(kept)
     causes = spec["packed"]["causes"]

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, UInt32
 from torch import Tensor
 
+from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.sae.model import SAE
 
 
@@ -17,9 +18,23 @@ def fused(
         x: One image's vectors, by position.
         top: Latents that are kept; of equals the lower ones.
 
+    Raises:
+        ConfigError: The vectors are not as long as those that the SAE was fitted to.
+
     Returns:
         Latents that fire somewhere, ascending; their largest activation over positions; the first position that has it.
+        Of vectors that are not finite, values that are not, for none would say so.
     """
+    if x.shape[1] != sae.d:
+        raise ConfigError(
+            "the SAE was fitted to vectors of another length",
+            value=x.shape[1],
+            limit=sae.d,
+            where="activations.sae",
+            remedy="Take the module that it was fitted to; one that was fitted to pre_logits reads the last map",
+        )
+    if not bool(x.isfinite().all()):
+        return np.zeros(1, np.uint32), np.full(1, np.nan, np.float32), np.zeros(1, np.uint32)
     largest = sae.encode_dense(x).max(dim=0)
     values, places = largest.values.cpu().numpy(), largest.indices.cpu().numpy()
     fires = np.flatnonzero(values > 0)

@@ -30,6 +30,7 @@ from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan, Recipe
 from neuroconcepts_ray.lake.table import Gathering, group_rows, tensor_rows, to_parquet
 from neuroconcepts_ray.sae.activation import TopK
+from neuroconcepts_ray.sae.fused import fused
 from neuroconcepts_ray.sae.model import SAE, save_sae
 from tests.inprocess import in_process
 
@@ -50,12 +51,18 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Manifest]]
     return mine
 
 
-def fit(one: Any, tap: str = "layer2", d: int = 8, n: int = 12) -> str:
-    """Commit an SAE with random weights; its content."""
+def fit(one: Any, tap: str = "layer2", d: int = 8, n: int = 12, of: str = "") -> str:
+    """Commit an SAE with random weights, as fitted to activations of a classifier of that content; its content."""
     draw = torch.Generator().manual_seed(1)
     w_enc, w_dec = (torch.randn(n, d, generator=draw) for _ in range(2))
     sae = SAE(w_enc, torch.randn(n, generator=draw), w_dec, torch.randn(d, generator=draw), TopK(3))
-    mine = Plan(Recipe("sae", 1, {"tap": tap}), {})
+    inputs = {}
+    if of:
+        read = Plan(Recipe("activations", 0, {"tap": tap}), {"classifier": of})
+        inputs[f"activations.{tap}"] = one.lake.commit_manifest(
+            read, f"activations.{tap}", [], facts={"of": of}
+        ).content
+    mine = Plan(Recipe("sae", 1, {"tap": tap}), inputs)
     parts = [one.lake.put_part(mine, name, data) for name, data in save_sae(sae, tap, "topk").items()]
     return str(one.lake.commit_manifest(mine, "sae", parts, facts={"tap": tap, "n": n, "d": d}).content)
 
@@ -210,6 +217,10 @@ def test_an_sae_of_another_tap_is_refused_and_the_heads_is_not(world: Any, mined
     one.catalogue([IDS])
     with pytest.raises(ConfigError, match="reads another tap"):
         mined(one, taps=["layer1:codes"], sae=fit(one, "layer2"))
+    with pytest.raises(ConfigError, match="vectors of another length"):
+        mined(one, taps=["layer2:codes"], sae=fit(one, "pre_logits", d=16))
+    with pytest.raises(ConfigError, match="another classifier"):
+        mined(one, taps=["layer4:codes"], sae=fit(one, "pre_logits", d=16, n=13, of="another"))
     made = mined(one, taps=["layer4:codes"], sae=fit(one, "pre_logits", d=16))
     assert made["activations.layer4:codes"].facts["n"] == 12
 
@@ -243,6 +254,15 @@ def test_recipes_hold_what_decides_a_tap_and_nothing_else(world: Any) -> None:
     assert changed(reduction="max") == {"layer1"}
     assert changed(grid_budget=2) == set()
     assert changed(compile=True) == set(base)
+    graphs = [digests(compile=True, taps=taps) for taps in (["layer1"], ["layer1", "layer2"])]
+    assert graphs[0]["logits"] != graphs[1]["logits"]  # another graph, which rounds otherwise
+
+
+def test_a_position_that_is_not_finite_is_told_by_its_codes() -> None:
+    x = torch.ones(4, 8)
+    x[2, 3] = torch.inf
+    sae = SAE(torch.ones(5, 8), torch.zeros(5), torch.ones(5, 8), torch.zeros(8), TopK(2))
+    assert np.isnan(fused(sae, x, 3)[1]).all()
 
 
 def test_a_table_written_in_pieces_has_the_bytes_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from neuroconcepts_ray.imaging.config import PixelConfig
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Manifest, Part
 from neuroconcepts_ray.pixels import config as pixels_config
-from neuroconcepts_ray.pixels.packed import find_packed, read_part
+from neuroconcepts_ray.pixels.packed import find_packed, load_packed, read_part
+from neuroconcepts_ray.pixels.shards import image_shards
 from tests.activations.conftest import World
 from tests.pixels.conftest import COMPUTE
 
@@ -189,6 +190,20 @@ def test_altered_pixels_are_refused_and_a_lost_image_is_no_quarantine(world: Wor
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(DigestError, match="altered"):
         mine(one)
+
+
+def test_a_row_that_is_masked_is_passed_over_as_it_is_among_films(world: Worlds, pack: Pack) -> None:
+    one = world("one")
+    one.catalogue([IDS])
+    made, _ = pack(one, 12)
+    films = Films(one.lake, one.have["catalog"])
+    packed = find_packed(made, PixelConfig(size=32), films)
+    assert packed is not None
+    (shard,) = image_shards(films, "r", PixelConfig(size=32), 12)
+    spec = {"lake": one.lake.store.uri, "phi": one.lake.phi.uri, "packed": packed.spec([shard])}
+    whole, some = (load_packed(which, spec, "s") for which in (shard, shard.without([3, 7])))
+    assert some.kept == [row for row in range(12) if row not in (3, 7)]
+    np.testing.assert_array_equal(some.array, whole.array[some.kept])
 
 
 def test_a_part_that_cannot_be_read_at_once_is_read_again(
