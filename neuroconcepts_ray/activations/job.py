@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from neuroconcepts_ray.activations.budget import Budget
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
@@ -29,7 +31,7 @@ def _facts(lake: Lake, plan: Plan, shards: Sequence[Slip]) -> dict[str, Any]:
     for shard in shards:
         receipt = lake.receipt(plan, shard.key)
         if receipt is not None:
-            return facts_of(lake.parquet(receipt.part).schema_arrow)
+            return facts_of(pq.read_schema(lake.checked(receipt.part)))
     return {"d": 0}
 
 

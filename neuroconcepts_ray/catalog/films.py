@@ -22,15 +22,19 @@ class _Rows:
     """Some columns of a part; the row group that was read last is held, for who goes on reads on."""
 
     def __init__(self, lake: Lake, part: Part, columns: list[str]) -> None:
-        self.file: pq.ParquetFile = lake.parquet(part)
+        self.source = lake.checked(part)
         self.columns = columns
-        counts = [self.file.metadata.row_group(group).num_rows for group in range(self.file.num_row_groups)]
+        with pq.ParquetFile(self.source) as file:
+            self.metadata: pq.FileMetaData = file.metadata
+        counts = [self.metadata.row_group(group).num_rows for group in range(self.metadata.num_row_groups)]
         self.starts: list[int] = [sum(counts[:group]) for group in range(len(counts) + 1)]
         self.held: tuple[int, pa.Table] | None = None
 
     def _group(self, group: int) -> pa.Table:
         if self.held is None or self.held[0] != group:
-            self.held = group, self.file.read_row_group(group, self.columns, use_threads=False)
+            # Open while it is read and no longer: an open file would keep a disk from being unmounted.
+            with pq.ParquetFile(self.source, metadata=self.metadata) as file:
+                self.held = group, file.read_row_group(group, self.columns, use_threads=False)
         return self.held[1]
 
     def some(self, start: int, stop: int) -> list[tuple[Any, ...]]:

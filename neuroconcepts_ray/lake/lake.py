@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from neuroconcepts_ray.errors import DigestError, InputError
 from neuroconcepts_ray.lake import refs
@@ -62,6 +61,9 @@ class Lake:
 
     def commit_receipt(self, plan: Plan, receipt: Receipt) -> Receipt:
         """Offer a receipt; returns the one that counts, and drops the own part if it lost."""
+        # To the microsecond, which is more than they mean: no digit in them can then be taken for anybody's number.
+        seconds = {step: round(spent, 6) for step, spent in receipt.seconds.items()}
+        receipt = receipt.model_copy(update={"seconds": seconds})
         winner, mine = commit(self.store, _receipt_key(plan, receipt.shard), receipt)
         if not mine and winner.part.key != receipt.part.key:
             self.root(receipt.part.root).delete(receipt.part.key)
@@ -167,8 +169,8 @@ class Lake:
             raise DigestError("a committed part was altered", where=part.key, remedy=_REDO)
         return data
 
-    def parquet(self, part: Part) -> pq.ParquetFile:
-        """A part that is a Parquet table, to be read a few rows at a time; its bytes are checked before the first.
+    def checked(self, part: Part) -> Path | pa.Buffer:
+        """A part to be read a bit at a time: its file or, where the store has none, its bytes; both were checked.
 
         Raises:
             InputError: The part is gone.
@@ -176,11 +178,11 @@ class Lake:
         """
         path = self.root(part.root).local_path(part.key)
         if path is None:
-            return pq.ParquetFile(pa.BufferReader(self.read(part)))
+            return pa.py_buffer(self.read(part))
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
                 raise DigestError("a committed part was altered", where=part.key, remedy=_REDO)
-        return pq.ParquetFile(path)
+        return path
 
     def table(self, part: Part, columns: list[str] | None = None) -> pa.Table:
         """A part that is a Parquet table."""
