@@ -62,14 +62,15 @@ def quiet() -> None:
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
-def alone(*, restarts: int | None = None) -> dict[str, Any]:
+def alone(*, actor: bool) -> dict[str, Any]:
     """Arguments of ``map_batches`` by which a death takes one block: nothing is tried again behind our back.
 
-    Ray's default is for ever. An actor is started again so many times, also where it dies while it is built, which
-    :func:`tolerate_deaths` does not count. They go through ``**ray_remote_args``, which Ray 2.64 removes without a
-    successor so far (hence ``ray<2.64``).
+    Ray's default is for ever. A dead actor is started again without end, but it builds its worker at its first block,
+    so each death takes one, and :func:`tolerate_deaths` bounds these. (Of a finite number of starts Ray warns on
+    standard error.) They go through ``**ray_remote_args``, which Ray 2.64 removes without a successor so far (hence
+    ``ray<2.64``).
     """
-    return {"max_retries": 0} if restarts is None else {"max_restarts": restarts, "max_task_retries": 0}
+    return {"max_restarts": -1, "max_task_retries": 0} if actor else {"max_retries": 0}
 
 
 def tolerate_deaths(most: int) -> None:

@@ -98,7 +98,7 @@ class Loader:
 
 
 class Actor:
-    """Ray Data's actor: blocks in, reports out. Holds the worker, and so the model.
+    """Ray Data's actor: blocks in, reports out. Holds the worker, and so the model, from its first block on.
 
     Args:
         worker: ``module:Class``.
@@ -107,9 +107,19 @@ class Actor:
     """
 
     def __init__(self, worker: str, spec: dict[str, Any], threads: int) -> None:
+        self.make = (worker, spec, threads)
         self.worker: Worker | None = None
         self.failure = ""
         self.ended = 0.0
+
+    def build(self) -> None:
+        """Build the worker, where it is not there yet.
+
+        Not when the actor starts: who dies then is started again by Ray without end, and no block tells of it.
+        """
+        if self.worker is not None or self.failure:
+            return
+        worker, spec, threads = self.make
         try:
             made = find_worker(worker)
             if "torch" in sys.modules:
@@ -130,6 +140,7 @@ class Actor:
         waited = began - self.ended if self.ended else 0.0
         seconds: dict[str, float] = {}
         key = str(json.loads(table["shard"][row].as_py())["key"])
+        self.build()
         why = str(table["failure"][row].as_py()) or self.failure
         if not why and self.worker is not None:
             try:
@@ -144,4 +155,5 @@ class Actor:
 
     def can_probe(self) -> bool:
         """Whether the worker can compute without writing."""
+        self.build()
         return hasattr(self.worker, "probe")

@@ -119,12 +119,13 @@ class _Run:
 
     def _pass(self) -> Iterator[dict[str, Any]]:
         rows = [{"shard": to_text(shard)} for shard in self.pending.values()]
-        deaths = max(16, len(rows) // 20)
-        tolerate_deaths(deaths)
+        tolerate_deaths(max(16, len(rows) // 20))
         with remote_args_accepted():
             dataset = (
                 ray.data.from_items(rows, override_num_blocks=len(rows))
-                .map_batches(self.loader, batch_size=None, batch_format="pyarrow", num_cpus=LOADER_CPUS, **alone())
+                .map_batches(
+                    self.loader, batch_size=None, batch_format="pyarrow", num_cpus=LOADER_CPUS, **alone(actor=False)
+                )
                 .map_batches(
                     Actor,
                     fn_constructor_args=self.make,
@@ -132,7 +133,7 @@ class _Run:
                     batch_format="pyarrow",
                     compute=ray.data.ActorPoolStrategy(size=self.policy.actors, max_tasks_in_flight_per_actor=AHEAD),
                     **self.resources,
-                    **alone(restarts=deaths),
+                    **alone(actor=True),
                 )
             )
         yield from dataset.iter_rows()

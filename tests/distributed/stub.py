@@ -118,6 +118,14 @@ class Doubler:
         return {**block.seconds, "infer": 2.0, "write": 0.25}
 
 
+class Stillborn(Doubler):
+    """Dies while it is built."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        super().__init__(spec)
+
+
 class Doomed(Doubler):
     """Dies of every shard, even of one without a row."""
 

@@ -22,16 +22,16 @@ def test_ray_itself_would_try_a_block_that_kills_for_ever_but_keeps_given_bounds
         warnings.simplefilter("ignore", DeprecationWarning)  # Ray's own: its context deprecates its own fields
         context = ray.data.DataContext()
     free = ActorPoolMapOperator._apply_default_remote_args({}, context)
-    bound = ActorPoolMapOperator._apply_default_remote_args(alone(restarts=16), context)
+    bound = ActorPoolMapOperator._apply_default_remote_args(alone(actor=True), context)
     assert (free["max_restarts"], free["max_task_retries"]) == (-1, -1)
-    assert (bound["max_restarts"], bound["max_task_retries"]) == (16, 0)
+    assert (bound["max_restarts"], bound["max_task_retries"]) == (-1, 0)
 
 
 def test_a_load_task_is_not_tried_again_by_itself() -> None:
     def nothing() -> None:
         """Dies."""
 
-    kept = cached_remote_fn(nothing, **alone())
+    kept = cached_remote_fn(nothing, **alone(actor=False))
     assert (kept._max_retries, cached_remote_fn(nothing)._max_retries) == (0, -1)
 
 

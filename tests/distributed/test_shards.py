@@ -75,8 +75,9 @@ def test_a_process_that_was_killed_once_leaves_no_trace(drive: Driver, tmp_path:
     assert committed(tmp_path).content == clean.content
 
 
-def test_what_dies_whatever_is_left_out_is_no_images_fault(drive: Driver, tmp_path: Path) -> None:
-    outcome = drive("stub", spec(tmp_path, worker="tests.distributed.stub:Doomed", retries=0, rows=8))
+@pytest.mark.parametrize("worker", ["Doomed", "Stillborn"])
+def test_what_dies_whatever_is_left_out_is_no_images_fault(drive: Driver, tmp_path: Path, worker: str) -> None:
+    outcome = drive("stub", spec(tmp_path, worker=f"tests.distributed.stub:{worker}", retries=0, rows=8))
     assert (outcome["exit"], "compute.retries" in outcome["error"]["what"]) == (4, True)
     assert outcome["error"]["where"].startswith("shard ")
 
