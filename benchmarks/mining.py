@@ -46,6 +46,7 @@ phi_root: phi
 catalog:
   adapter: csv
   root: {root}
+  split: hash
   csv: {{file: films.csv, image: path, image_id: image_id, patient: patient, labels: [Finding]}}
 classifier: {{backbone: {model}, weights: {model}.safetensors}}
 activations: {{dtype: {dtype}, threads: 2}}
