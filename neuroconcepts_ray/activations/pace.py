@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neuroconcepts_ray.distributed.config import ComputeConfig
+from neuroconcepts_ray.distributed.timing import STEPS
 from neuroconcepts_ray.lake.manifest import Receipt
-
-STEPS = ("read", "decode", "infer", "write")
-"""What a shard goes through, in order."""
 
 OF_ACTORS = ("infer", "write")
 """Steps that an actor does; load tasks beside the actors do the others."""

@@ -50,7 +50,9 @@ class _Uses(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Note it and call it."""
-        if any(given is self.of for given in (*args, *(kwargs or {}).values())):
+        # torch.cat and its like take it in a list.
+        given = [one if isinstance(one, list | tuple) else [one] for one in (*args, *(kwargs or {}).values())]
+        if any(tensor is self.of for some in given for tensor in some):
             self.functions.append(func)
         return func(*args, **(kwargs or {}))
 
