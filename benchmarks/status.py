@@ -25,7 +25,7 @@ from neuroconcepts_ray.classifier.card import CARD, WEIGHTS, Card, load_card
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.lake.assemble import assemble
 from neuroconcepts_ray.lake.lake import Lake
-from neuroconcepts_ray.lake.manifest import Part, Quarantined, Receipt
+from neuroconcepts_ray.lake.manifest import Quarantined, Receipt
 from neuroconcepts_ray.lake.recipe import Plan, sha256
 from neuroconcepts_ray.lake.table import to_parquet
 from neuroconcepts_ray.pipeline import Pipeline
@@ -75,8 +75,7 @@ def stub(file: Path, images: int = IMAGES, unfinished: int = 1) -> int:
             bad = [Quarantined(image_id=shard.rows[0].image_id, stage="activations", cause="truncated")]
             aside = bad if number % 5 == 0 else []
             rows = len(shard.rows) - len(aside)
-            key = f"activations/{mine.recipe.digest}/parts/{shard.key}-0123456789ab.parquet"
-            part = Part(name=f"{shard.key}.parquet", key=key, sha256="0" * 64, bytes=4096 * rows, rows=rows)
+            part = line.lake.put_part(mine, f"{shard.key}.parquet", b"a stub", rows=rows)
             seconds = {"read": 0.81, "decode": 9.7, "infer": 5.43, "write": 0.12}
             profile = {"device": "x86_64 AVX2", "dtype": "float32", "torch": "2.9"}
             receipt = Receipt(shard=shard.key, part=part, quarantined=aside, profile=profile, seconds=seconds)

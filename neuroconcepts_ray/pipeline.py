@@ -129,7 +129,9 @@ class Pipeline:
 
     def _make(self, stage: Stage, have: Mapping[str, Manifest]) -> dict[str, Manifest]:
         section = getattr(self.config, stage.section)
-        extra = self._told(stage) | ({"root": self.config.catalog.root} if stage.reads_archive else {})
+        extra = {**self._told(stage), **stage.lent} | (
+            {"root": self.config.catalog.root} if stage.reads_archive else {}
+        )
         made: dict[str, Manifest] = stage.job().run(section, have, self.lake, self.config.compute, **extra)
         return made
 

@@ -5,7 +5,8 @@ when they are needed, so that ``--help`` stays instant.
 """
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 
 
@@ -24,6 +25,7 @@ class Stage:
         optional: Whether `run` does it only where its section says so, in the field that is called as the verb.
             No other stage waits for it.
         sees: Whether it is told how the classifier will see a film.
+        lent: What a room above its own does for it: ``module:function`` by the parameter that it is given as.
         frozen: Whether ``--new-only`` keeps its newest artifact although the catalog has grown.
     """
 
@@ -36,6 +38,7 @@ class Stage:
     reads_archive: bool = False
     optional: bool = False
     sees: bool = False
+    lent: Mapping[str, str] = field(default_factory=dict)
     frozen: bool = False
 
     def config(self) -> ModuleType:
@@ -80,6 +83,7 @@ TABLE: tuple[Stage, ...] = (
         "activations.",
         "Stream every image through the classifier and keep what its taps say.",
         reads_archive=True,
+        lent={"coder": "neuroconcepts_ray.sae.fused:coder"},
     ),
     Stage(
         "fit",

@@ -23,8 +23,20 @@ KEPT: dict[str | None, tuple[str, ...]] = {
     "positions": ("positions", "seed", "stored"),
     "grid": ("stored",),
     "codes": ("top",),
+    "patches": ("reduction", "tokens", "patches", "stored"),
 }
 """Fields that say how a way of keeping is done; of no meaning to the others, and so not in their recipes."""
+
+
+class PatchConfig(StrictModel):
+    """How an image is cut into patches."""
+
+    size: float = Field(gt=0, lt=1)
+    """Side of a patch, as a share of the side of the square that the image is fitted to. The classifier sees each patch
+    at its own size, so the image is decoded that much larger."""
+    stride: float = Field(default=0.5, gt=0, le=1)
+    """From one patch to the next, as a share of the patch's side; a little less where the last would not end at the
+    edge."""
 
 
 class ActivationsConfig(StrictModel):
@@ -32,8 +44,9 @@ class ActivationsConfig(StrictModel):
 
     taps: list[str] = []
     """Module names of the network, such as layer3; ``pre_logits`` and ``logits`` are always mined. A name alone is
-    pooled as `reduction` and `tokens` say; layer3:mean, layer3:max and layer3:class say it themselves, and
-    layer3:positions, layer3:grid and layer3:codes keep places (docs/mining.md)."""
+    pooled as `reduction` and `tokens` say; layer3:mean, layer3:max and layer3:class say it themselves;
+    layer3:positions, layer3:grid and layer3:codes keep places; layer3:patches and pre_logits:patches keep a vector of
+    each patch (docs/mining.md)."""
     reduction: Literal["mean", "max"] = "mean"
     """How a map [c, h, w] becomes a vector: mean or max over its positions."""
     tokens: Literal["mean", "class"] = "mean"
@@ -43,11 +56,13 @@ class ActivationsConfig(StrictModel):
     seed: int = Field(default=0, ge=0)
     """Seed of that sample, which depends on it and on the image alone."""
     stored: Literal["float16", "float32"] = "float16"
-    """How positions and grids are stored; a value that is not finite as float16 is an error."""
+    """How positions, grids and patches are stored; a value that is not finite as float16 is an error."""
     grid_budget: Annotated[int | None, POLICY, Field(ge=1)] = None
     """Most bytes that the artifact of a tap :grid may take before compression; such a tap needs it said."""
     sae: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     """Of taps :codes, the SAE: its content as `status --json` has it."""
+    patches: PatchConfig | None = None
+    """Of a tap :patches, their size and stride; such a tap needs it said."""
     top: int = Field(default=32, ge=1)
     """Of a tap :codes, how many neurons of an image are kept: the largest."""
     batch_size: int = Field(default=32, ge=1)
@@ -81,6 +96,8 @@ class ActivationsConfig(StrictModel):
             raise ValueError(f"{keeps['grid']} needs grid_budget: the most bytes that it may take")
         if "codes" in keeps and self.sae is None:
             raise ValueError(f"{keeps['codes']} needs sae: the content of a finished SAE (`status --json`)")
+        if "patches" in keeps and self.patches is None:
+            raise ValueError(f"{keeps['patches']} needs patches, such as {{size: 0.25, stride: 0.5}}")
         return self
 
     @property
@@ -138,7 +155,9 @@ def plan(config: ActivationsConfig, have: Mapping[str, Manifest]) -> dict[str, P
 def _fields(tap: Tap, shared: Mapping[str, Any]) -> dict[str, Any]:
     """What of the config decides one tap's bytes."""
     others = {name for names in KEPT.values() for name in names} | {"taps", "sae"}
-    wanted = KEPT.get(tap.keep, ()) if tap.module not in HEAD_TAPS else ()
+    wanted = set(KEPT.get(tap.keep, ()))
+    if tap.module in HEAD_TAPS:  # a vector already
+        wanted -= {"reduction", "tokens"}
     fields = {name: value for name, value in shared.items() if name not in others or name in wanted}
     if not fields["compile"]:
         del fields["compile"]
@@ -151,10 +170,14 @@ def check_vectors(activations: Manifest, where: str) -> None:
     Raises:
         ConfigError: Names the tap.
     """
-    if "grid" in activations.facts:
+    if not {"grid", "shape"}.isdisjoint(activations.facts):
         raise ConfigError(
             "a tap is needed of which one vector an image is kept",
             value=activations.facts["tap"],
             where=where,
-            remedy=f"Take {str(activations.facts['tap']).partition(':')[0]}:mean, for instance",
+            remedy=f"Take {_vector(str(activations.facts['tap']).partition(':')[0])}, for instance",
         )
+
+
+def _vector(module: str) -> str:
+    return module if module in HEAD_TAPS else f"{module}:mean"

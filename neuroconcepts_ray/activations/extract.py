@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
+from neuroconcepts_ray.activations.patches import Windows
 from neuroconcepts_ray.classifier.model import Classifier
 from neuroconcepts_ray.errors import InputError
 
@@ -25,7 +26,7 @@ def spread(array: UInt8[np.ndarray, "m c h w"], kept: Sequence[int], rows: int) 
 
 def batches(
     forward: Callable[[UInt8[Tensor, "b c h w"], Any], dict[str, Float[Tensor, "b _"]]],
-    images: UInt8[np.ndarray, "n c h w"],
+    images: UInt8[np.ndarray, "n c h w"] | Windows,
     asked: Callable[[slice], Any],
     *,
     batch_size: int,
@@ -36,7 +37,7 @@ def batches(
 
     Args:
         forward: Takes films and what is asked of them.
-        images: All rows of a shard.
+        images: All rows of a shard, or their windows.
         asked: What is asked of a batch, given its rows.
         batch_size: Rows of a forward pass.
         dtype: ``float32`` or ``bfloat16`` (autocast).

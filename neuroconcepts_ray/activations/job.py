@@ -8,11 +8,9 @@ import pyarrow.parquet as pq
 from neuroconcepts_ray.activations.budget import Budget
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.load import load
-from neuroconcepts_ray.activations.pace import canary as canary_of
+from neuroconcepts_ray.activations.passes import Work, work
 from neuroconcepts_ray.activations.tables import facts_of
-from neuroconcepts_ray.activations.taps import Tap
 from neuroconcepts_ray.catalog.films import Films
-from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
 from neuroconcepts_ray.errors import ConfigError
@@ -23,7 +21,6 @@ from neuroconcepts_ray.lake.recipe import Plan, plan_to_json
 from neuroconcepts_ray.lake.shards import Slip
 from neuroconcepts_ray.pixels.load import find
 from neuroconcepts_ray.pixels.packed import find_packed
-from neuroconcepts_ray.pixels.shards import image_slips
 
 
 def _facts(lake: Lake, plan: Plan, shards: Sequence[Slip]) -> dict[str, Any]:
@@ -95,9 +92,10 @@ def run(
     compute: ComputeConfig,
     root: str,
     *,
+    coder: str = "",
     canary: bool = False,
 ) -> dict[str, Manifest]:
-    """Mine every tap that is not there yet, in one pass.
+    """Mine every tap that is not there yet: all of whole images in one pass, all of patches in another.
 
     Args:
         config: Taps and arithmetic.
@@ -105,6 +103,7 @@ def run(
         lake: Where the artifacts go.
         compute: Machines.
         root: The archive's root.
+        coder: ``module:function`` that opens the SAE of taps ``:codes``; named by who knows both rooms.
         canary: Mine the canary's shards alone, and commit no artifact.
 
     Returns:
@@ -114,75 +113,80 @@ def run(
         EnvironmentFault: A cap of ``compute`` would be exceeded, or is reached; what was done is kept.
     """
     plans = plan(config, have)
-    found = {name: lake.find(mine) for name, mine in plans.items()}
-    missing = {name.removeprefix("activations."): mine for name, mine in plans.items() if found[name] is None}
-    done = {name: manifest for name, manifest in found.items() if manifest is not None}
-    if not missing:
+    done = {name: manifest for name, mine in plans.items() if (manifest := lake.find(mine)) is not None}
+    if len(done) == len(plans):
         return done
-
-    codes = any(Tap.parse(name).keep == "codes" for name in missing)
-    sae = find_sae(lake, str(config.sae)) if codes else None
-    if sae is not None:
+    sae = None
+    if any(tap.keep == "codes" and f"activations.{tap.name}" not in done for tap in config.parsed):
+        sae = find_sae(lake, str(config.sae))
         _check_sae(config, sae, lake, have["classifier"])
-    pixels = load_card(lake, have["classifier"]).pixels
-    films = Films(lake, have["catalog"])
-    shards = {tap: image_slips(films, mine.recipe.digest, pixels, config.shard_rows) for tap, mine in missing.items()}
-    packed = find_packed(have.get("pixels"), pixels, films)
-    receipts = {tap: lake.done_shards(mine) for tap, mine in missing.items()}
-    lead = next(iter(missing))
-    todo = [
-        shard
-        for number, shard in enumerate(shards[lead])
-        if any(shards[tap][number].key not in receipts[tap] for tap in missing)
-    ]
-    if canary:
-        chosen = {shards[lead][number].key for number in canary_of(len(shards[lead]))}
-        todo = [shard for shard in todo if shard.key in chosen]
-    budget = Budget(lake, missing, shards, receipts, compute)
-    budget.check(todo, config.threads)
-    map_shards(
-        todo,
-        worker="neuroconcepts_ray.activations.miner:Miner",
-        find=find,
-        load=load,
-        compute=compute,
-        threads=config.threads,
-        label="activations",
-        each=budget.spend,
-        spec={
-            "config": config.model_dump(mode="json"),
-            "dtype": missing[lead].recipe.config["dtype"],
-            "plans": {tap: plan_to_json(mine) for tap, mine in missing.items()},
-            "lake": lake.store.uri,
-            "phi": lake.phi.uri,
-            "catalog": _name(have["catalog"]),
-            "classifier": _name(have["classifier"]),
-            "sae": [] if sae is None else _name(sae),
-            "images": sum(shard.images for shard in shards[lead]),
-            "pixels": pixels.model_dump(),
-            "packed": None if packed is None else packed.spec(shards[lead]),
-            "root": root,
-            "device": compute.device,
-        },
-    )
+    works = [one.canary if canary else one for one in work(config, have, lake) if one.of.plans]
+    budget = Budget(lake, works, compute)
+    budget.check(config.threads)
+    spec = {
+        "config": config.model_dump(mode="json"),
+        "lake": lake.store.uri,
+        "phi": lake.phi.uri,
+        "catalog": _name(have["catalog"]),
+        "classifier": _name(have["classifier"]),
+        "coder": coder,
+        "root": root,
+        "device": compute.device,
+    }
+    for one in works:
+        mine = _spec(one, have, lake, sae)
+        map_shards(
+            one.lead,
+            worker="neuroconcepts_ray.activations.miner:Miner",
+            find=find,
+            load=load,
+            compute=compute,
+            threads=config.threads,
+            label="activations",
+            each=budget.spend,
+            spec=spec | mine,
+        )
     if canary:
         return done
-    for tap, mine in missing.items():
-        facts = {"tap": tap, **_facts(lake, mine, shards[tap])}
-        if "reduction" in mine.recipe.config:
-            facts |= {"reduction": config.reduction, "tokens": config.tokens}
-        if "keep" in mine.recipe.config:
-            facts["keep"] = mine.recipe.config["keep"]
-        done[f"activations.{tap}"] = assemble(
-            lake,
-            mine,
-            f"activations.{tap}",
-            shards[tap],
-            facts=facts,
-            max_bad_fraction=compute.max_bad_fraction,
-            tolerant=compute.tolerant,
-        )
+    for one in works:
+        for name, mine_of in one.of.plans.items():
+            done[name] = _assemble(config, name, mine_of, one, lake, compute)
     return {name: done[name] for name in plans}
+
+
+def _spec(one: Work, have: Mapping[str, Manifest], lake: Lake, sae: Manifest | None) -> dict[str, Any]:
+    """What a pass's load tasks and actors must know of it."""
+    packed = find_packed(have.get("pixels"), one.of.pixels, Films(lake, have["catalog"]))
+    lead, *_ = one.slips.values()
+    codes = any(name.endswith(":codes") for name in one.of.plans)
+    return {
+        "plans": {name.removeprefix("activations."): plan_to_json(mine) for name, mine in one.of.plans.items()},
+        "dtype": next(iter(one.of.plans.values())).recipe.config["dtype"],
+        "sae": _name(sae) if sae is not None and codes else [],
+        "images": one.images,
+        "patched": one.of.patched,
+        "pixels": one.of.pixels.model_dump(),
+        "packed": None if packed is None else packed.spec(lead),
+    }
+
+
+def _assemble(
+    config: ActivationsConfig, name: str, mine: Plan, one: Work, lake: Lake, compute: ComputeConfig
+) -> Manifest:
+    facts = {"tap": name.removeprefix("activations."), **_facts(lake, mine, one.slips[name])}
+    if "reduction" in mine.recipe.config:
+        facts |= {"reduction": config.reduction, "tokens": config.tokens}
+    if "keep" in mine.recipe.config:
+        facts["keep"] = mine.recipe.config["keep"]
+    return assemble(
+        lake,
+        mine,
+        name,
+        one.slips[name],
+        facts=facts,
+        max_bad_fraction=compute.max_bad_fraction,
+        tolerant=compute.tolerant,
+    )
 
 
 def _name(manifest: Manifest) -> list[str]:

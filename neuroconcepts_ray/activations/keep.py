@@ -177,7 +177,7 @@ def keeper(tap: Tap, config: ActivationsConfig, prefix: int, coder: Coder | None
     if tap.keep == "codes":
         assert coder is not None  # noqa: S101 - the config demands an SAE
         return Codes(tap, prefix, config.top, coder, {"n": n})
-    if tap.keep is None:
+    if tap.keep in (None, "patches"):
         return Pooled(tap, config.reduction, config.tokens, prefix)
     return Pooled(tap, tap.keep, tap.keep, prefix)
 

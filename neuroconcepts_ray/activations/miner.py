@@ -1,9 +1,7 @@
 """The actor of mining: holds the classifier; infers a shard, writes it, commits its receipts."""
 
-import importlib
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,19 +11,21 @@ from jaxtyping import UInt8
 from neuroconcepts_ray.activations.compiled import Compiled
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.activations.extract import batches, check_finite, spread
-from neuroconcepts_ray.activations.keep import Coder, Columns, Keep, hooks, keeper
-from neuroconcepts_ray.activations.room import check_room
+from neuroconcepts_ray.activations.keep import Columns, Keep, hooks, keeper
+from neuroconcepts_ray.activations.patches import Windows, joined, starts
+from neuroconcepts_ray.activations.room import check_budget, check_part
 from neuroconcepts_ray.activations.tables import kept_table
 from neuroconcepts_ray.activations.taps import HEAD_TAPS, Tap
 from neuroconcepts_ray.classifier.model import load_classifier
 from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.distributed.block import Block
+from neuroconcepts_ray.distributed.hands import named
 from neuroconcepts_ray.distributed.profile import numeric_profile
 from neuroconcepts_ray.errors import ConfigError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.manifest import Receipt
 from neuroconcepts_ray.lake.recipe import plan_from_json
-from neuroconcepts_ray.lake.shards import Shard, shard_of
+from neuroconcepts_ray.lake.shards import Shard, shard_of, shard_size
 from neuroconcepts_ray.lake.table import Gathering
 from neuroconcepts_ray.pixels.load import open_manifest
 
@@ -41,17 +41,26 @@ class Miner:
         self.model = load_classifier(self.lake, open_manifest(self.lake, tuple(spec["classifier"])), spec["device"])
         # Nothing is differentiated, but autocast keeps the rounded weights of those alone that could be.
         self.model.requires_grad_(True)
-        taps = {name: Tap.parse(name) for name in self.plans if name not in HEAD_TAPS}
-        coder, n = self._coder(spec) if any(tap.keep == "codes" for tap in taps.values()) else (None, 0)
+        self.taps = {name: Tap.parse(name) for name in self.plans}
+        coder, n = None, 0
+        if spec["sae"]:
+            sae = open_manifest(self.lake, tuple(spec["sae"]))
+            coder, n = named(spec["coder"])(self.lake, sae, self.model.W.device)
         self.keeps: dict[str, tuple[Tap, Keep]] = {
-            name: (tap, keeper(tap, self.config, self.model.prefix, coder, n)) for name, tap in taps.items()
+            name: (tap, keeper(tap, self.config, self.model.prefix, coder, n))
+            for name, tap in self.taps.items()
+            if tap.module not in HEAD_TAPS
         }
+        self.size, side = self.model.card.pixels.size, int(spec["pixels"]["size"])
+        self.at: list[int] = []
+        if spec["patched"] and self.config.patches is not None:
+            self.at = starts(side, self.size, self.config.patches.stride)
+        self.about = {"patches": len(self.at) ** 2, "frame": side} if self.at else {}
         self.forward: Any = self.model.forward_hooked
         if self.config.compile:
             self.forward = Compiled(self.model, self.config.modules, self.config.batch_size)
         # A wrong tap is an error at once, not at the end of the first shard; so is one that takes too much room.
-        pixels = self.model.card.pixels
-        black = np.zeros((1, pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
+        black = np.zeros((1, self.model.card.pixels.channels, side, side), dtype=np.uint8)
         ((_, found),) = self._passes(black, [""], list(self.plans))
         unseen = sorted(self.keeps.keys() - found.keys())
         if unseen:
@@ -61,9 +70,12 @@ class Miner:
                 where="activations.taps",
                 remedy="Take the module around it",
             )
-        for name, (tap, _) in self.keeps.items():
-            if tap.keep in ("grid", "positions"):
-                check_room(name, found[name]["activation"].nbytes, int(spec["images"]), self.config, black.nbytes)
+        rows = min(shard_size(black.nbytes, self.config.shard_rows), int(spec["images"]))
+        for name, columns in found.items():
+            weight = columns["activation"].nbytes if "activation" in columns else 0
+            if self.taps[name].keep == "grid" and self.config.grid_budget is not None:
+                check_budget(name, weight, int(spec["images"]), self.config.grid_budget)
+            check_part(name, weight, rows)
         self.profile = numeric_profile(
             dtype=self.dtype, device=spec["device"], libraries=(*self.model.card.libraries, "pillow")
         )
@@ -72,17 +84,18 @@ class Miner:
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True
 
-    def _coder(self, spec: dict[str, Any]) -> tuple[Coder, int]:
-        # Named, because the room of the SAE stands above this one.
-        load_sae = importlib.import_module("neuroconcepts_ray.sae.model").load_sae
-        fused = importlib.import_module("neuroconcepts_ray.sae.fused").fused
-        sae = load_sae(self.lake, open_manifest(self.lake, tuple(spec["sae"]))).to(spec["device"])
-        return partial(fused, sae), int(sae.n)
-
     def _passes(
         self, images: UInt8[np.ndarray, "n c h w"], image_ids: Sequence[str], names: Sequence[str]
     ) -> Iterator[tuple[slice, dict[str, Columns]]]:
-        """What is kept under some names, batch by batch."""
+        """What is kept of images under some names, batch by batch."""
+        if not self.at:
+            return self._batches(images, image_ids, names)
+        windows = Windows(images, self.size, self.at)
+        return joined(self._batches(windows, [""] * len(windows), names), windows.boxes, self.config.stored)
+
+    def _batches(
+        self, images: UInt8[np.ndarray, "n c h w"] | Windows, image_ids: Sequence[str], names: Sequence[str]
+    ) -> Iterator[tuple[slice, dict[str, Columns]]]:
         keeps = {name: self.keeps[name] for name in names if name in self.keeps}
         found: dict[str, Columns] = {}
         done = batches(
@@ -94,7 +107,8 @@ class Miner:
             device=self.model.W.device,
         )
         for rows, heads in done:
-            yield rows, found | {name: {"activation": x} for name, x in heads.items() if name in names}
+            wanted = {name: heads.get(self.taps[name].module) for name in names}
+            yield rows, found | {name: {"activation": x} for name, x in wanted.items() if x is not None}
 
     def probe(self, shard: Shard, block: Block) -> None:
         """Infer and write nothing: whether these images kill the process."""
@@ -141,7 +155,7 @@ class Miner:
             if x.dtype.kind == "f":
                 check_finite(tap, image_ids, x, half=x.dtype == np.float16)
         about = self.keeps[tap][1].about if tap in self.keeps else {}
-        table = kept_table(image_ids, columns, about)
+        table = kept_table(image_ids, columns, about | self.about)
         if tap not in gathered:
             gathered[tap] = Gathering(table.schema)
         gathered[tap].add(table)

@@ -1,28 +1,24 @@
 """Whether what is kept fits into what it may take, asked before the first shard."""
 
-from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.errors import ConfigError
-from neuroconcepts_ray.lake.shards import MAX_SHARD_BYTES
 
 MAX_PART_BYTES = 512 * 1024 * 1024
 """Of what is kept of a shard: an actor holds its part, compressed, until it is written whole."""
 
 
-def check_room(name: str, row_bytes: int, images: int, config: ActivationsConfig, film_bytes: int) -> None:
-    """Refuse grids, or samples of positions, that are too large.
+def check_budget(name: str, row_bytes: int, images: int, budget: int) -> None:
+    """Refuse grids that are too large.
 
     Args:
         name: The tap.
         row_bytes: Bytes of an image's row.
         images: Images of the catalog.
-        config: Its budget and shards.
-        film_bytes: Decoded bytes of an image, which bound a shard too.
+        budget: Most bytes of all.
 
     Raises:
-        ConfigError: All grids exceed ``grid_budget``, or the rows of one shard exceed 512 MiB.
+        ConfigError: All rows exceed the budget.
     """
-    budget = config.grid_budget or 0
-    if name.endswith(":grid") and images * row_bytes > budget:
+    if images * row_bytes > budget:
         raise ConfigError(
             f"the grids of {name} would take more than grid_budget",
             value=f"{images} images × {row_bytes} bytes = {images * row_bytes} bytes",
@@ -30,7 +26,19 @@ def check_room(name: str, row_bytes: int, images: int, config: ActivationsConfig
             where="activations.grid_budget",
             remedy=f"Raise it, or keep a sample: {name.partition(':')[0]}:positions",
         )
-    rows = min(config.shard_rows, max(1, MAX_SHARD_BYTES // film_bytes), images)
+
+
+def check_part(name: str, row_bytes: int, rows: int) -> None:
+    """Refuse shards of which too much is kept.
+
+    Args:
+        name: The tap.
+        row_bytes: Bytes of an image's row.
+        rows: Most images of a shard.
+
+    Raises:
+        ConfigError: A shard's rows exceed 512 MiB, and it could be smaller.
+    """
     if rows > 1 and rows * row_bytes > MAX_PART_BYTES:
         raise ConfigError(
             f"what is kept of one shard by {name} is too large",

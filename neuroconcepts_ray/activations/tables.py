@@ -56,7 +56,7 @@ def some_rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
 
 
 def facts_of(schema: pa.Schema) -> dict[str, Any]:
-    """What a manifest says of a part's schema: ``d``, the shapes, and the neurons of codes.
+    """What a manifest says of a part's schema: ``d``, the shapes, the neurons of codes, the patches of an image.
 
     Args:
         schema: Of a part.
@@ -67,10 +67,10 @@ def facts_of(schema: pa.Schema) -> dict[str, Any]:
         kind = schema.field("activation").type
         shape = [int(side) for side in kind.shape]
         facts |= {"d": shape[-1]} | ({"shape": shape, "dtype": str(kind.value_type)} if len(shape) > 1 else {})
-    return facts | {name: about[name] for name in ("n",) if name in about}
+    return facts | {name: about[name] for name in ("n", "patches", "frame") if name in about}
 
 
-_ABOUT = (b"h", b"w", b"n")
+_ABOUT = (b"h", b"w", b"n", b"patches", b"frame")
 
 
 def load_activations(lake: Lake, manifest: Manifest) -> tuple[Shaped[np.ndarray, " m"], Float[np.ndarray, "m d"]]:

@@ -12,8 +12,9 @@ from jaxtyping import UInt32
 HEAD_TAPS = ("pre_logits", "logits")
 """Always mined: the float32 vector that the head takes, and the float32 logits made from it."""
 
-KEEPS = ("mean", "max", "class", "positions", "grid", "codes")
-"""What may be kept of a module's output: a pooled vector, a sample of its positions, all of them, or codes of them."""
+KEEPS = ("mean", "max", "class", "positions", "grid", "codes", "patches")
+"""What may be kept of a module's output: a pooled vector, a sample of its positions, all of them, or codes of them; or
+the vector of each patch of the image."""
 
 _MODULE = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
 
@@ -46,7 +47,7 @@ class Tap:
             return cls(name, module)
         if keep not in KEEPS:
             raise ValueError(f"no such way to keep a tap: {name!r}; {', '.join(KEEPS)} are known")
-        if module in HEAD_TAPS:
+        if module in HEAD_TAPS and keep != "patches":
             raise ValueError(f"{module} is one vector already: {name!r}; name the module before it, such as layer4")
         return cls(name, module, keep)
 

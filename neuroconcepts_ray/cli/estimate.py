@@ -6,13 +6,13 @@ from pathlib import Path
 
 from neuroconcepts_ray import pipeline
 from neuroconcepts_ray.activations.budget import sample
-from neuroconcepts_ray.activations.estimate import Estimate, ahead, estimate
+from neuroconcepts_ray.activations.estimate import Estimate, estimate, exceeded
 from neuroconcepts_ray.activations.pace import pace
+from neuroconcepts_ray.activations.passes import work
 from neuroconcepts_ray.catalog.tombstones import check_finished
 from neuroconcepts_ray.cli.units import size, span
 from neuroconcepts_ray.cli.work import say
 from neuroconcepts_ray.distributed.capacity import cluster_cpus
-from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.errors import InputError
 from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.pipeline import Pipeline
@@ -36,28 +36,35 @@ def plan(path: Path, overrides: list[str], *, new_only: bool, mine_canary: bool,
                 remedy=f"Run `neuroconcepts {one.stage.verb}` with the same config first",
             )
     have = {one.name: one.manifest for one in outcomes if one.manifest is not None}
-    found = ahead(config.activations, have, line.lake)
+    found = work(config.activations, have, line.lake)
     cpus = None
-    if mine_canary and found.canary_to_do:
+    if mine_canary and any(one.canary.todo for one in found):
+        mine = stage("mine")
         with leases.hold(line.lake.store, "plan"):
-            stage("mine").job().run(config.activations, have, line.lake, compute, root=config.catalog.root, canary=True)
+            mine.job().run(
+                config.activations, have, line.lake, compute, root=config.catalog.root, canary=True, **mine.lent
+            )
         cpus = cluster_cpus()
-        found = ahead(config.activations, have, line.lake)
-    at = pace(sample(line.lake, found.plans, found.done))
-    told = estimate(found, at, compute, config.activations.threads, cpus)
+        found = work(config.activations, have, line.lake)
+    told = [estimate(one, pace(sample(line.lake, one)), compute, config.activations.threads, cpus) for one in found]
+    caps = exceeded(told, compute)
     if as_json:
-        print(json.dumps(asdict(told), indent=1))  # noqa: T201 - the product
+        print(json.dumps({"passes": [asdict(one) for one in told], "caps": caps}, indent=1))  # noqa: T201 - the product
         return
-    for said in lines(told, compute):
-        say(said)
+    for each in told:
+        if len(told) > 1:
+            say(f"{each.of}:")
+        for said in lines(each):
+            say(said)
+    for cap in caps:
+        say(f"compute.{cap} {getattr(compute, cap)} would be exceeded: `mine` and `run` refuse to start.")
 
 
-def lines(told: Estimate, compute: ComputeConfig) -> list[str]:
-    """What people are told.
+def lines(told: Estimate) -> list[str]:
+    """What people are told of a pass.
 
     Args:
         told: The estimate.
-        compute: The caps.
     """
     said = [
         f"images      {told.images:,}, of which {told.images_to_do:,} are to be mined",
@@ -68,7 +75,8 @@ def lines(told: Estimate, compute: ComputeConfig) -> list[str]:
     if not told.receipts:
         return [*said, "No shard is finished yet, so nothing says what one takes: run `plan` with its canary."]
     said += [f"bytes       {size(count)}  {name}" for name, count in told.bytes.items()]
-    said += [
+    return [
+        *said,
         f"CPU         {span(3600 * (told.cpu_hours or 0))} of one CPU",
         *([] if told.gpu_hours is None else [f"GPU         {span(3600 * told.gpu_hours)} of one GPU"]),
         f"wall time   {span(3600 * (told.wall_hours or 0))} with {told.actors} actors on {told.cpus:g} CPUs",
@@ -76,6 +84,3 @@ def lines(told: Estimate, compute: ComputeConfig) -> list[str]:
         f"bottleneck  {told.bottleneck}",
         f"All of it by {told.receipts:,} receipts.",
     ]
-    for cap in told.caps:
-        said.append(f"compute.{cap} {getattr(compute, cap)} would be exceeded: `mine` and `run` refuse to start.")
-    return said

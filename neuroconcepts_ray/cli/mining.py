@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from statistics import median
 
 from neuroconcepts_ray.activations.pace import SAMPLE, bottleneck, crew, pace
+from neuroconcepts_ray.activations.passes import Pass, passes
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.cli.units import span
 from neuroconcepts_ray.lake import leases
@@ -31,9 +32,10 @@ PAUSE_S = 60.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the pass is.
+    """How far the first pass that is not finished is, or the last one.
 
     Attributes:
+        of: ``images`` or ``patches``.
         shards: Shards of each artifact.
         shards_done: Finished ones by artifact, among them those of films that have changed since.
         images: Images of the catalog, the places of erased ones included.
@@ -47,6 +49,7 @@ class Progress:
         receipts: How many of that artifact were read.
     """
 
+    of: str
     shards: int
     shards_done: dict[str, int]
     images: int
@@ -73,10 +76,16 @@ def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> Progress | None:
         return None
     config = line.config.activations
     pixels = load_card(line.lake, have["classifier"]).pixels
-    sizes = shard_sizes(have["catalog"].facts["partitions"], pixels, config.shard_rows)
     with ThreadPoolExecutor(READERS) as pool:
         found = dict(zip(plans, pool.map(lambda plan: _receipts(line, plan), plans.values()), strict=True))
-    done = {name: len(sizes) if name in have else min(len(some), len(sizes)) for name, some in found.items()}
+
+    def far(one: Pass) -> tuple[list[int], dict[str, int]]:
+        sizes = shard_sizes(have["catalog"].facts["partitions"], one.pixels, config.shard_rows)
+        return sizes, {name: len(sizes) if name in have else min(len(found[name]), len(sizes)) for name in one.plans}
+
+    every = [(one, *far(one)) for one in passes(config, plans, pixels)]
+    one, sizes, done = next((at for at in every if min(at[2].values()) < len(at[1])), every[-1])
+    plans = dict(one.plans)
     behind = min(done, key=lambda name: done[name])
     each = max(4, READ // len(plans))
     read = {}
@@ -87,10 +96,11 @@ def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> Progress | None:
     a_shard = sum(sizes) / max(1, len(sizes))
     images_done = round(a_shard * done[behind])
     rate = per_second([blob.modified for blob in found[behind][-SAMPLE:]], a_shard)
-    running = any(one.lease.verb in VERBS for one in leases.live(leases.leases(line.lake.store), time.time()))
+    running = any(held.lease.verb in VERBS for held in leases.live(leases.leases(line.lake.store), time.time()))
     left = sum(sizes) - images_done
-    aside = have[behind].quarantined if behind in have else [bad for one in read[behind] for bad in one.quarantined]
+    aside = have[behind].quarantined if behind in have else [bad for some in read[behind] for bad in some.quarantined]
     return Progress(
+        of="patches" if one.patched else "images",
         shards=len(sizes),
         shards_done=done,
         images=sum(sizes),
@@ -132,7 +142,8 @@ def lines(one: Progress) -> list[str]:
     if not any(one.shards_done.values()):
         return []
     behind = min(one.shards_done.values())
-    said = [f"mining: {behind:,} of {one.shards:,} shards, {one.images_done:,} of {one.images:,} images"]
+    mining = "mining" if one.of == "images" else f"mining {one.of}"
+    said = [f"{mining}: {behind:,} of {one.shards:,} shards, {one.images_done:,} of {one.images:,} images"]
     if one.per_second is not None:
         said[0] += f", {one.per_second:,.1f} a second"
     if behind < one.shards:

@@ -21,6 +21,8 @@ class ComputeConfig(StrictModel):
     """How often a shard is tried again after its process died, and a read after an error or a time-out."""
     read_timeout_s: Annotated[float, POLICY, Field(gt=0)] = 120.0
     """Seconds after which a read of one file is given up; longer than a store that is starting again needs."""
+    node_wait_s: Annotated[float, POLICY, Field(gt=0)] = 900.0
+    """Seconds for which a pass waits for machines, once those that are left cannot hold an actor and a load task."""
     max_bad_fraction: Annotated[float, POLICY, Field(ge=0, le=1)] = 0.01
     """Largest share of images that may be quarantined before nothing is committed."""
     tolerant: Annotated[bool, POLICY] = False

@@ -78,9 +78,7 @@ def check_fits(actors: int, threads: int, gpus: float) -> None:
     Raises:
         EnvironmentFault: Too few GPUs in all, or no machine with so many CPUs and GPUs.
     """
-    import ray
-
-    nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = _nodes()
     there = sum(node.get("GPU", 0.0) for node in nodes)
     if gpus and there < actors * gpus:
         raise EnvironmentFault(
@@ -96,3 +94,32 @@ def check_fits(actors: int, threads: int, gpus: float) -> None:
             limit=f"{threads} CPUs and {gpus:g} GPUs on one machine",
             remedy="Lower the stage's threads",
         )
+
+
+def check_left(threads: int, gpus: float) -> None:
+    """Whether the machines that are there now could hold one actor, and a load task beside it.
+
+    Args:
+        threads: CPUs of an actor.
+        gpus: GPUs of one.
+
+    Raises:
+        EnvironmentFault: They could not: machines were lost.
+    """
+    nodes = _nodes()
+    cpus = sum(node.get("CPU", 0.0) for node in nodes)
+    holds = any(node.get("CPU", 0.0) >= threads and node.get("GPU", 0.0) >= gpus for node in nodes)
+    if not holds or cpus < threads + 1:
+        raise EnvironmentFault(
+            "the Ray cluster has lost machines, and those that are left cannot go on",
+            value=f"{len(nodes)} machines with {cpus:g} CPUs",
+            limit=f"one with {threads} CPUs and {gpus:g} GPUs for an actor, and a CPU to load",
+            remedy="Start machines and run the same command again: the finished shards are kept",
+        )
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Resources of each machine that lives."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -35,10 +35,15 @@ class Worker(Protocol):
         """Compute, write the parts, commit the receipts; seconds by step."""
 
 
+def named(name: str) -> Any:
+    """What ``module:attribute`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def find_worker(name: str) -> type[Worker]:
     """The class that ``module:Class`` names."""
-    module, _, attribute = name.partition(":")
-    found: type[Worker] = getattr(importlib.import_module(module), attribute)
+    found: type[Worker] = named(name)
     return found
 
 

@@ -5,6 +5,7 @@ The actor that works on a shard writes its part and commits its receipt; the dri
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,10 +15,11 @@ import ray.data
 
 from neuroconcepts_ray.distributed.compat import alone, remote_args_accepted, tolerate_deaths
 from neuroconcepts_ray.distributed.config import ComputeConfig
-from neuroconcepts_ray.distributed.connect import check_fits, connect
+from neuroconcepts_ray.distributed.connect import check_fits, check_left, connect
 from neuroconcepts_ray.distributed.hands import Actor, Find, Load, Loader
 from neuroconcepts_ray.distributed.poison import Bench
-from neuroconcepts_ray.distributed.progress import Advance, track
+from neuroconcepts_ray.distributed.progress import Advance, event, track
+from neuroconcepts_ray.distributed.stall import watched
 from neuroconcepts_ray.distributed.timing import Summary
 from neuroconcepts_ray.distributed.travel import to_text
 from neuroconcepts_ray.errors import EnvironmentFault, from_fields
@@ -31,6 +33,9 @@ AHEAD = 2
 
 GIVE_UP = 8
 """Shards that fail one after the other before the run ends: the disk or store is gone, not a file."""
+
+QUIET_S = 60.0
+"""Seconds without a report after which it is asked whether there are machines at all."""
 
 FEW = 4
 """Shards that died which are looked into one by one; more are first passed over all machines again."""
@@ -55,6 +60,28 @@ class _Run:
         self.failures: list[dict[str, Any]] = []
         self.in_a_row = 0
         self.each = each
+        self.heard = time.monotonic()
+        self.told = False
+
+    def look(self) -> None:
+        """Whether a pass that is silent waits for machines.
+
+        Raises:
+            EnvironmentFault: It has, for longer than ``node_wait_s``.
+        """
+        silent = time.monotonic() - self.heard
+        if silent < min(QUIET_S, self.policy.node_wait_s / 2):
+            return
+        try:
+            check_left(self.make[2], self.policy.gpus)
+        except EnvironmentFault as fault:
+            if silent >= self.policy.node_wait_s:
+                raise
+            if not self.told:
+                self.told = True
+                event("waiting", stage=self.loader.label, why=fault.what, machines=fault.value)
+                if sys.stderr.isatty():
+                    sys.stderr.write(f"waiting: {fault.what} ({fault.value})\n")
 
     def take(self, report: dict[str, Any], advance: Advance) -> None:
         """Take in the report of a shard.
@@ -63,6 +90,7 @@ class _Run:
             NeuroconceptsError: Of the data or the configuration: another try would meet it again.
             EnvironmentFault: Nothing can be read or written any more.
         """
+        self.heard, self.told = time.monotonic(), False
         shard = self.pending.pop(report["key"], None)
         if shard is None:
             return
@@ -215,7 +243,7 @@ def map_shards(
     loader = Loader(load, find, {**spec, "patience": patience}, label)
     run = _Run(shards, loader, (worker, spec, threads), compute, each)
     began = time.perf_counter()
-    with track(label, sum(shard.size for shard in shards), "images") as advance:
+    with track(label, sum(shard.size for shard in shards), "images") as advance, watched(run.look):
         run.passes(advance)
         if run.pending:
             run.settle(advance)

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from neuroconcepts_ray.config import StrictModel
 
+LARGEST = 4096
+"""Most pixels of the square's side."""
+
 ALGORITHM = 2
 """Raised by hand whenever the same bytes and the same config would give other pixels."""
 
@@ -13,7 +16,7 @@ ALGORITHM = 2
 class PixelConfig(StrictModel):
     """Size, channels and fit of the pixels; part of the recipe of everything computed from them."""
 
-    size: int = Field(default=224, ge=8, le=4096)
+    size: int = Field(default=224, ge=8, le=LARGEST)
     """Side of the square that an image is fitted to, in pixels."""
     channels: Literal[1, 3] = 1
     """1: grey (colour becomes ITU-R 601 luma). 3: RGB (grey is repeated)."""

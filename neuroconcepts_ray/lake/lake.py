@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from neuroconcepts_ray.errors import DigestError, InputError
+from neuroconcepts_ray.errors import DigestError, EnvironmentFault, InputError
 from neuroconcepts_ray.lake import refs
 from neuroconcepts_ray.lake.commit import commit, read_record
 from neuroconcepts_ray.lake.manifest import Manifest, Part, Quarantined, Receipt, Root, content_digest
@@ -60,7 +60,17 @@ class Lake:
         return Part(name=name, key=key, sha256=sha256(data), bytes=len(data), rows=rows, root=root)
 
     def commit_receipt(self, plan: Plan, receipt: Receipt) -> Receipt:
-        """Offer a receipt; returns the one that counts, and drops the own part if it lost."""
+        """Offer a receipt; returns the one that counts, and drops the own part if it lost.
+
+        Raises:
+            EnvironmentFault: The part is gone: whoever wrote it slept for so long that ``gc`` took it for dead.
+        """
+        if not self.root(receipt.part.root).exists(receipt.part.key):
+            raise EnvironmentFault(
+                "a part was cleared away before its receipt was there",
+                where=f"shard {receipt.shard}",
+                remedy="Run the same command again",
+            )
         # To the microsecond, which is more than they mean: no digit in them can then be taken for anybody's number.
         seconds = {step: round(spent, 6) for step, spent in receipt.seconds.items()}
         receipt = receipt.model_copy(update={"seconds": seconds})

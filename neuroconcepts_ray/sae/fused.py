@@ -1,11 +1,17 @@
 """Codes of an image from all its positions at once: each latent's largest activation, and where it was."""
 
+from functools import partial
+
 import numpy as np
+import torch
 from jaxtyping import Float, UInt32
 from torch import Tensor
 
+from neuroconcepts_ray.activations.keep import Coder
 from neuroconcepts_ray.errors import ConfigError
-from neuroconcepts_ray.sae.model import SAE
+from neuroconcepts_ray.lake.lake import Lake
+from neuroconcepts_ray.lake.manifest import Manifest
+from neuroconcepts_ray.sae.model import SAE, load_sae
 
 
 def fused(
@@ -40,3 +46,15 @@ def fused(
     fires = np.flatnonzero(values > 0)
     kept = np.sort(fires[np.argsort(-values[fires], kind="stable")[:top]])
     return kept.astype(np.uint32), values[kept].astype(np.float32, copy=False), places[kept].astype(np.uint32)
+
+
+def coder(lake: Lake, manifest: Manifest, device: torch.device) -> tuple[Coder, int]:
+    """:func:`fused` of a finished SAE, and its number of latents n: what mining is given for taps ``:codes``.
+
+    Args:
+        lake: The lake.
+        manifest: Of kind ``sae``.
+        device: Where the vectors will be.
+    """
+    sae = load_sae(lake, manifest).to(device)
+    return partial(fused, sae), sae.n

@@ -32,6 +32,7 @@ from neuroconcepts_ray.lake.table import Gathering, group_rows, tensor_rows, to_
 from neuroconcepts_ray.sae.activation import TopK
 from neuroconcepts_ray.sae.fused import fused
 from neuroconcepts_ray.sae.model import SAE, save_sae
+from neuroconcepts_ray.stages import stage
 from tests.inprocess import in_process
 
 IDS = [f"i{number:02}" for number in range(6)]
@@ -46,7 +47,8 @@ def mined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Manifest]]
     def mine(one: Any, **config: Any) -> dict[str, Manifest]:
         monkeypatch.setattr(job, "map_shards", in_process([]))
         raw = validate(ActivationsConfig, SETTINGS | config)
-        return job.run(raw, one.have, one.lake, ComputeConfig(max_bad_fraction=0.5), str(one.root))
+        compute = ComputeConfig(max_bad_fraction=0.5)
+        return job.run(raw, one.have, one.lake, compute, str(one.root), **stage("mine").lent)
 
     return mine
 

@@ -39,31 +39,35 @@ class Nodes:
         self.head = Cluster(folder, cpus=HEAD_CPUS)
         try:
             self.head.wait()
-            ray = str(Path(sys.executable).with_name("ray"))
-            for _ in range(self.count):
-                command = [ray, "start", f"--address={self.address}", "--block", "--disable-usage-stats"]
-                command += [f"--num-cpus={CPUS}", "--num-gpus=0", "--node-ip-address=127.0.0.1"]
-                command += ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=500000000"]
-                command += [f"--dashboard-agent-listen-port={free_port()}"]
-                command += [f"--dashboard-agent-grpc-port={free_port()}"]
-                self.nodes.append(
-                    subprocess.Popen(
-                        command,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                        env={**os.environ, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
-                        start_new_session=True,
-                    )
-                )
-            self._wait()
+            self.add(self.count)
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def add(self, count: int) -> None:
+        """Start some nodes, and wait until they work."""
+        ray = str(Path(sys.executable).with_name("ray"))
+        for _ in range(count):
+            command = [ray, "start", f"--address={self.address}", "--block", "--disable-usage-stats"]
+            command += [f"--num-cpus={CPUS}", "--num-gpus=0", "--node-ip-address=127.0.0.1"]
+            command += ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=500000000"]
+            command += [f"--dashboard-agent-listen-port={free_port()}"]
+            command += [f"--dashboard-agent-grpc-port={free_port()}"]
+            self.nodes.append(
+                subprocess.Popen(
+                    command,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
+                    start_new_session=True,
+                )
+            )
+        self._wait()
+
     def _wait(self, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
-        while sum(any("raylet" in one.title for one in below(node.pid)) for node in self.nodes) < self.count:
+        while not all(any("raylet" in one.title for one in below(node.pid)) for node in self.nodes):
             assert time.monotonic() < deadline, "a node did not come up"
             time.sleep(0.2)
         time.sleep(3)  # it registers
@@ -73,6 +77,11 @@ class Nodes:
         having = [node for node in self.nodes if any(one.is_called(title) for one in below(node.pid))]
         assert having, "no node does such work"
         self._kill(random.Random(seed).choice(having))  # noqa: S311 - no secret
+
+    def kill_all(self) -> None:
+        """The same of all nodes but the head."""
+        while self.nodes:
+            self._kill(self.nodes.pop())
 
     def _kill(self, node: "subprocess.Popen[bytes]") -> None:
         every: list[Process] = below(node.pid)

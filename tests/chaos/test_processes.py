@@ -85,6 +85,25 @@ def test_one_of_three_nodes_killed(world: World, story: Story, tmp_path: Path) -
     world.clean.check(run, store, story, allowed=ACTORS * world.clean.taps)
 
 
+def test_all_nodes_killed_and_none_comes(world: World, story: Story, tmp_path: Path) -> None:
+    """What is left, the head's one CPU, holds no actor beside a load task: the run must not wait for ever."""
+    with Nodes(2) as nodes:
+        nc = Command(nodes.address)
+        run = world.fresh(tmp_path / "torn")
+        store = LocalStore(run.lake)
+        mining = Mining(nc, run, story, "--set", "compute.node_wait_s=20")
+        assert mining.wait_for(lambda: count(store) >= world.clean.parts // 3)
+        nodes.kill_all()
+        story.faults["node"] += 2
+        began = time.monotonic()
+        mining.end((4,), 240)
+        assert "has lost machines" in story.notes[-1]
+        story.notes.append(f"it ended {time.monotonic() - began:.1f} s later; machines had 20 s to come")
+        nodes.add(2)
+        finish(nc, run, story, Mining(nc, run, story))
+    world.clean.check(run, store, story, allowed=2 * ACTORS * world.clean.taps)
+
+
 @pytest.mark.parametrize("moment", ["its part is there", "no part is there yet"])
 def test_a_zombie_that_finishes_late(
     world: World, nc_alone: Command, story: Story, tmp_path: Path, moment: str

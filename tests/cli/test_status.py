@@ -69,6 +69,20 @@ def test_a_finished_pass_names_every_image_that_was_set_aside(ask: Any, tmp_path
     assert all(f"set aside by activations: {one['image_id']}: truncated" in text for one in told["quarantined"])
 
 
+def test_the_pass_over_patches_is_told_once_that_over_images_is_done(ask: Any, tmp_path: Path) -> None:
+    more = ["--set", "activations.taps=[logits:patches]", "--set", "activations.patches={size: 0.25}"]
+    for name in ("behind", "done"):
+        (tmp_path / name).mkdir()
+    behind = made(tmp_path / "behind", unfinished=2)
+    told = json.loads(ask(behind, "--json", *more))["mining"]
+    assert (told["of"], told["shards"]) == ("images", SHARDS)
+    done = made(tmp_path / "done", unfinished=0)
+    told = json.loads(ask(done, "--json", *more))["mining"]
+    # A shard has 96 MB of films at most, and a film is decoded to 896 instead of 224 pixels.
+    assert (told["of"], told["shards"]) == ("patches", -(-IMAGES // (96 * 1024**2 // 896**2)))
+    assert told["shards_done"] == {"activations.logits:patches": 0}
+
+
 def test_of_many_images_set_aside_the_causes_are_told_and_some_names() -> None:
     from neuroconcepts_ray.cli.look import SHOWN, _aside
 

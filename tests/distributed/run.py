@@ -9,23 +9,27 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import ray
 
 from neuroconcepts_ray.cli import main
 from neuroconcepts_ray.config import validate
+from neuroconcepts_ray.distributed import shards
 from neuroconcepts_ray.distributed.config import ComputeConfig
 from neuroconcepts_ray.distributed.shards import map_shards
+from neuroconcepts_ray.distributed.stall import watched
 from neuroconcepts_ray.distributed.train import train
-from neuroconcepts_ray.errors import NeuroconceptsError
+from neuroconcepts_ray.errors import EnvironmentFault, NeuroconceptsError
 from neuroconcepts_ray.lake.lake import Lake
 from neuroconcepts_ray.lake.recipe import Plan, plan_from_json
 from neuroconcepts_ray.lake.shards import Row, Slip, Start, cut
 from tests.distributed import stub as stubs
 from tests.distributed import work
 
-POLICIES = ("actors", "retries", "read_timeout_s")
+POLICIES = ("actors", "retries", "read_timeout_s", "node_wait_s")
 
 
 def stub_slips(rows: int, plan: Plan, size: int = 8) -> list[Slip]:
@@ -50,6 +54,25 @@ def stub(spec: dict) -> dict:
         label="double",
     )
     return {**asdict(summary), "bottleneck": summary.bottleneck}
+
+
+def stalled(spec: dict) -> dict:
+    """The stub on a cluster that says it has lost its machines."""
+
+    def lost(threads: int, gpus: float) -> None:
+        raise EnvironmentFault("machines are lost", value=f"{threads} {gpus:g}")
+
+    said = io.StringIO()
+    with (
+        mock.patch.object(shards, "check_left", lost),
+        mock.patch.object(shards, "watched", partial(watched, every_s=0.1)),
+        contextlib.redirect_stderr(said),
+    ):
+        try:
+            stub(spec)
+        except EnvironmentFault as fault:
+            told = fault.message
+    return {"told": told, "events": [json.loads(line)["event"] for line in said.getvalue().splitlines()]}
 
 
 def terminated(spec: dict) -> dict:
@@ -104,7 +127,7 @@ def _states(spec: dict, *, sharded: bool) -> list[dict]:
     return [{"x": one.tensors["x"].tolist(), **one.meta} for one in (found if isinstance(found, list) else [found])]
 
 
-CASES = {"stub": stub, "terminated": terminated, "training": training, "sharded": sharded}
+CASES = {"stub": stub, "stalled": stalled, "terminated": terminated, "training": training, "sharded": sharded}
 
 if __name__ == "__main__":
     for line in sys.stdin:

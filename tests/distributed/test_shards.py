@@ -134,3 +134,13 @@ def test_sigterm_ends_a_command_cleanly_and_the_same_command_continues(
     assert len(numbers(tmp_path)) < ROWS
     assert "error" not in drive("stub", spec(tmp_path))
     assert committed(tmp_path).content == clean.content
+
+
+def test_a_pass_that_waits_for_machines_ends_with_what_is_lost_and_the_next_goes_on(
+    drive: Driver, tmp_path: Path, clean: Manifest
+) -> None:
+    told = drive("stalled", spec(tmp_path, work_s=8.0, node_wait_s=2.0, actors=2))["result"]
+    assert told["told"] == "machines are lost (got 1 0)"
+    assert "waiting" in told["events"]
+    assert "error" not in drive("stub", spec(tmp_path, actors=2))
+    assert committed(tmp_path).content == clean.content

@@ -148,6 +148,17 @@ def test_quarantine_up_to_the_bound_is_committed_and_named(lake: Lake) -> None:
     assert manifest.images == 5
 
 
+def test_a_part_that_is_gone_gets_no_receipt(lake: Lake) -> None:
+    shard = shards(2)[0]
+    part = lake.put_part(PLAN, f"{shard.key}.parquet", b"x", rows=2)
+    lake.store.delete(part.key)  # as gc does once its writer is thought dead for a day
+    with pytest.raises(EnvironmentFault, match="cleared away before its receipt"):
+        lake.commit_receipt(PLAN, Receipt(shard=shard.key, part=part))
+    assert lake.done_shards(PLAN) == set()
+    finish(lake, shard)
+    assert lake.done_shards(PLAN) == {shard.key}
+
+
 def test_rows_that_do_not_reconcile_are_refused(lake: Lake) -> None:
     shard = shards(2)[0]
     part = lake.put_part(PLAN, f"{shard.key}.parquet", b"x", rows=1)
