@@ -15,8 +15,9 @@ EVERY_S = 5.0
 def watched(look: Callable[[], None], every_s: float = EVERY_S) -> Iterator[None]:
     """Look every few seconds whether the body can still come to an end; what ``look`` raises ends the body.
 
-    The body may be waiting within Ray, which only a signal interrupts: it is sent SIGINT, as by Ctrl-C. Signals reach
-    the main thread alone, so elsewhere nothing is watched.
+    The body may be waiting within Ray, which only a signal interrupts, and ends in order as by Ctrl-C. It is SIGALRM,
+    since SIGINT is ignored where a shell started the command in the background. Signals reach the main thread alone, so
+    elsewhere nothing is watched.
 
     Args:
         look: Called in a thread of its own.
@@ -40,11 +41,16 @@ def watched(look: Callable[[], None], every_s: float = EVERY_S) -> Iterator[None
                 with lock:
                     if not over.is_set():
                         found.append(fault)
-                        signal.pthread_kill(main.ident or 0, signal.SIGINT)
+                        signal.pthread_kill(main.ident or 0, signal.SIGALRM)
                 return
             except Exception:  # noqa: S112 - a cluster that does not answer now may do so at the next look
                 continue
 
+    def stop(_number: int, _frame: object) -> None:
+        if found:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
     threading.Thread(target=watch, name="stall", daemon=True).start()
     try:
         try:
@@ -56,3 +62,5 @@ def watched(look: Callable[[], None], every_s: float = EVERY_S) -> Iterator[None
         if found:
             raise found[0] from None
         raise
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -1,5 +1,6 @@
 """A body that could wait for ever, and who looks at it."""
 
+import signal
 import threading
 import time
 
@@ -18,6 +19,15 @@ def test_what_a_look_raises_ends_a_body_that_waits() -> None:
     with pytest.raises(EnvironmentFault, match="machines are lost"), watched(lost, 0.05):
         threading.Event().wait(30)
     assert time.monotonic() - began < 10
+
+
+def test_a_command_in_the_background_which_ignores_sigint_is_ended_too() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(EnvironmentFault, match="machines are lost"), watched(lost, 0.05):
+            threading.Event().wait(30)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_body_is_left_alone_while_looks_find_nothing() -> None:
