@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from neuroconcepts_ray.errors import EnvironmentFault
 
@@ -46,11 +47,15 @@ def watched(look: Callable[[], None], every_s: float = EVERY_S) -> Iterator[None
             except Exception:  # noqa: S112 - a cluster that does not answer now may do so at the next look
                 continue
 
-    def stop(_number: int, _frame: object) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
         if found:
             raise KeyboardInterrupt
+        if callable(before):  # somebody else's alarm
+            before(number, frame)
 
-    before = signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGALRM, stop)
     threading.Thread(target=watch, name="stall", daemon=True).start()
     try:
         try:

@@ -30,6 +30,18 @@ def test_a_command_in_the_background_which_ignores_sigint_is_ended_too() -> None
         signal.signal(signal.SIGINT, before)
 
 
+def test_somebody_elses_alarm_reaches_them() -> None:
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    try:
+        with watched(lambda: None, 10):
+            signal.raise_signal(signal.SIGALRM)
+        signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rung == [1, 1]
+
+
 def test_a_body_is_left_alone_while_looks_find_nothing() -> None:
     looked = threading.Event()
     with watched(looked.set, 0.01):
