@@ -118,7 +118,7 @@ def ask(file: Path, times: int) -> list[dict[str, float]]:
         done = subprocess.run(command, env=os.environ | ONE_THREAD, check=True, stdout=subprocess.PIPE)
         wall, after = time.perf_counter() - began, os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
-        told.append({"wall_s": wall, "cpu_s": cpu, "shards": json.loads(done.stdout)["mining"]["shards"]})
+        told.append({"wall_s": wall, "cpu_s": cpu, "shards": json.loads(done.stdout)["mining"][0]["shards"]})
     return sorted(told, key=lambda one: one["wall_s"])
 
 

@@ -151,6 +151,7 @@ class Pipeline:
             return
         plans: dict[str, Plan] = stage.config().plan(getattr(self.config, stage.section), have, **self._told(stage))
         found = {name: self.lake.find(plan) for name, plan in plans.items()}
+        there = {name for name, manifest in found.items() if manifest is not None}
         state = "found"
         if not wanted and None in found.values():
             return
@@ -168,7 +169,12 @@ class Pipeline:
         seconds = time.monotonic() - start
         for name, plan in plans.items():
             manifest = found.get(name)
-            yield Outcome(stage, name, state if manifest else "missing", plan, manifest, seconds)
+            if manifest is None:
+                yield Outcome(stage, name, "missing", plan, None, seconds)
+            elif state == "made" and name in there:  # one of a family, made earlier
+                yield Outcome(stage, name, "found", plan, manifest)
+            else:
+                yield Outcome(stage, name, state, plan, manifest, seconds)
 
     def walk(self, *, make: tuple[str, ...] = (), until: str | None = None, tell: Tell | None = None) -> list[Outcome]:
         """Go over the table in order, finding artifacts, and making those of the stages in ``make``.

@@ -50,7 +50,7 @@ def test_one_changed_sae_setting_redoes_only_what_depends_on_it(
     copy = chain.clone(tmp_path)
     planned = resident("run", "-c", copy.file, "--set", "sae.k=4", "--dry-run").out
     assert re.search(r"sae\s+to do", planned)
-    assert re.search(r"activations.logits\s+finished already", planned)
+    assert re.search(r"activations.logits\s+finished", planned)
     said = resident("run", "-c", copy.file, "--set", "sae.k=4")
     events = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
     states = {event["artifact"]: event["state"] for event in events if event["event"] == "stage"}

@@ -31,10 +31,10 @@ KEPT: dict[str | None, tuple[str, ...]] = {
 class PatchConfig(StrictModel):
     """How an image is cut into patches."""
 
-    size: float = Field(gt=0, lt=1)
+    size: float = Field(default=0.25, ge=0.001, lt=1)
     """Side of a patch, as a share of the side of the square that the image is fitted to. The classifier sees each patch
     at its own size, so the image is decoded that much larger."""
-    stride: float = Field(default=0.5, gt=0, le=1)
+    stride: float = Field(default=0.5, ge=0.05, le=1)
     """From one patch to the next, as a share of the patch's side; a little less where the last would not end at the
     edge."""
 

@@ -133,8 +133,8 @@ def run(
         "root": root,
         "device": compute.device,
     }
-    for one in works:
-        mine = _spec(one, have, lake, sae)
+    for number, one in enumerate(works):
+        ahead = [_entry(name) for later in works[number:] for name in later.of.plans]
         map_shards(
             one.lead,
             worker="neuroconcepts_ray.activations.miner:Miner",
@@ -143,8 +143,9 @@ def run(
             compute=compute,
             threads=config.threads,
             label="activations",
+            title="patches" if one.of.patched else "activations",
             each=budget.spend,
-            spec=spec | mine,
+            spec=spec | _spec(one, have, lake, sae) | {"ahead": ahead},
         )
     if canary:
         return done
@@ -158,11 +159,10 @@ def _spec(one: Work, have: Mapping[str, Manifest], lake: Lake, sae: Manifest | N
     """What a pass's load tasks and actors must know of it."""
     packed = find_packed(have.get("pixels"), one.of.pixels, Films(lake, have["catalog"]))
     lead, *_ = one.slips.values()
-    codes = any(name.endswith(":codes") for name in one.of.plans)
     return {
-        "plans": {name.removeprefix("activations."): plan_to_json(mine) for name, mine in one.of.plans.items()},
+        "plans": {_entry(name): plan_to_json(mine) for name, mine in one.of.plans.items()},
         "dtype": next(iter(one.of.plans.values())).recipe.config["dtype"],
-        "sae": _name(sae) if sae is not None and codes else [],
+        "sae": [] if sae is None or one.of.patched else _name(sae),
         "images": one.images,
         "patched": one.of.patched,
         "pixels": one.of.pixels.model_dump(),
@@ -173,7 +173,7 @@ def _spec(one: Work, have: Mapping[str, Manifest], lake: Lake, sae: Manifest | N
 def _assemble(
     config: ActivationsConfig, name: str, mine: Plan, one: Work, lake: Lake, compute: ComputeConfig
 ) -> Manifest:
-    facts = {"tap": name.removeprefix("activations."), **_facts(lake, mine, one.slips[name])}
+    facts = {"tap": _entry(name), **_facts(lake, mine, one.slips[name])}
     if "reduction" in mine.recipe.config:
         facts |= {"reduction": config.reduction, "tokens": config.tokens}
     if "keep" in mine.recipe.config:
@@ -187,6 +187,10 @@ def _assemble(
         max_bad_fraction=compute.max_bad_fraction,
         tolerant=compute.tolerant,
     )
+
+
+def _entry(name: str) -> str:
+    return name.removeprefix("activations.")
 
 
 def _name(manifest: Manifest) -> list[str]:

@@ -12,7 +12,7 @@ from neuroconcepts_ray.activations.compiled import Compiled
 from neuroconcepts_ray.activations.config import ActivationsConfig
 from neuroconcepts_ray.activations.extract import batches, check_finite, spread
 from neuroconcepts_ray.activations.keep import Columns, Keep, hooks, keeper
-from neuroconcepts_ray.activations.patches import Windows, joined, starts
+from neuroconcepts_ray.activations.patches import Windows, frame, joined, starts
 from neuroconcepts_ray.activations.room import check_budget, check_part
 from neuroconcepts_ray.activations.tables import kept_table
 from neuroconcepts_ray.activations.taps import HEAD_TAPS, Tap
@@ -41,7 +41,7 @@ class Miner:
         self.model = load_classifier(self.lake, open_manifest(self.lake, tuple(spec["classifier"])), spec["device"])
         # Nothing is differentiated, but autocast keeps the rounded weights of those alone that could be.
         self.model.requires_grad_(True)
-        self.taps = {name: Tap.parse(name) for name in self.plans}
+        self.taps = {name: Tap.parse(name) for name in spec["ahead"]}
         coder, n = None, 0
         if spec["sae"]:
             sae = open_manifest(self.lake, tuple(spec["sae"]))
@@ -51,31 +51,12 @@ class Miner:
             for name, tap in self.taps.items()
             if tap.module not in HEAD_TAPS
         }
-        self.size, side = self.model.card.pixels.size, int(spec["pixels"]["size"])
-        self.at: list[int] = []
-        if spec["patched"] and self.config.patches is not None:
-            self.at = starts(side, self.size, self.config.patches.stride)
-        self.about = {"patches": len(self.at) ** 2, "frame": side} if self.at else {}
+        self.at = self._starts() if spec["patched"] else []
+        self.about = {"patches": len(self.at) ** 2, "frame": int(spec["pixels"]["size"])} if self.at else {}
         self.forward: Any = self.model.forward_hooked
         if self.config.compile:
             self.forward = Compiled(self.model, self.config.modules, self.config.batch_size)
-        # A wrong tap is an error at once, not at the end of the first shard; so is one that takes too much room.
-        black = np.zeros((1, self.model.card.pixels.channels, side, side), dtype=np.uint8)
-        ((_, found),) = self._passes(black, [""], list(self.plans))
-        unseen = sorted(self.keeps.keys() - found.keys())
-        if unseen:
-            raise ConfigError(
-                "a tap's module is there, but the network does not call it",
-                value=unseen[0],
-                where="activations.taps",
-                remedy="Take the module around it",
-            )
-        rows = min(shard_size(black.nbytes, self.config.shard_rows), int(spec["images"]))
-        for name, columns in found.items():
-            weight = columns["activation"].nbytes if "activation" in columns else 0
-            if self.taps[name].keep == "grid" and self.config.grid_budget is not None:
-                check_budget(name, weight, int(spec["images"]), self.config.grid_budget)
-            check_part(name, weight, rows)
+        self._check(int(spec["images"]))
         self.profile = numeric_profile(
             dtype=self.dtype, device=spec["device"], libraries=(*self.model.card.libraries, "pillow")
         )
@@ -84,14 +65,43 @@ class Miner:
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True
 
+    def _starts(self) -> list[int]:
+        """Where patches begin along a side of the frame; empty where the config has none."""
+        patches, pixels = self.config.patches, self.model.card.pixels
+        return [] if patches is None else starts(frame(pixels, patches).size, pixels.size, patches.stride)
+
+    def _check(self, images: int) -> None:
+        """Refuse taps that are wrong, or take too much room, before the first shard of the first pass."""
+        pixels = self.model.card.pixels
+        black = np.zeros((1, pixels.channels, pixels.size, pixels.size), dtype=np.uint8)
+        ((_, found),) = self._batches(black, [""], list(self.taps))
+        unseen = sorted(self.keeps.keys() - found.keys())
+        if unseen:
+            raise ConfigError(
+                "a tap's module is there, but the network does not call it",
+                value=unseen[0],
+                where="activations.taps",
+                remedy="Take the module around it",
+            )
+        for name, columns in found.items():
+            weight = columns["activation"].nbytes if "activation" in columns else 0
+            film = black.nbytes
+            if self.taps[name].keep == "patches" and self.config.patches is not None:
+                size = np.dtype(self.config.stored).itemsize
+                weight = columns["activation"].size * size * len(self._starts()) ** 2
+                film = pixels.channels * frame(pixels, self.config.patches).size ** 2
+            if self.taps[name].keep == "grid" and self.config.grid_budget is not None:
+                check_budget(name, weight, images, self.config.grid_budget)
+            check_part(name, weight, min(shard_size(film, self.config.shard_rows), images))
+
     def _passes(
         self, images: UInt8[np.ndarray, "n c h w"], image_ids: Sequence[str], names: Sequence[str]
     ) -> Iterator[tuple[slice, dict[str, Columns]]]:
         """What is kept of images under some names, batch by batch."""
         if not self.at:
             return self._batches(images, image_ids, names)
-        windows = Windows(images, self.size, self.at)
-        return joined(self._batches(windows, [""] * len(windows), names), windows.boxes, self.config.stored)
+        windows = Windows(images, self.model.card.pixels.size, self.at)
+        return joined(self._batches(windows, [], names), windows.boxes, self.config.stored)
 
     def _batches(
         self, images: UInt8[np.ndarray, "n c h w"] | Windows, image_ids: Sequence[str], names: Sequence[str]

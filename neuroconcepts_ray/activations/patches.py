@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from neuroconcepts_ray.activations.config import PatchConfig
+from neuroconcepts_ray.config import validate
 from neuroconcepts_ray.errors import ConfigError
-from neuroconcepts_ray.imaging.config import LARGEST, PixelConfig
+from neuroconcepts_ray.imaging.config import LARGEST, LARGEST_RESIZE, PixelConfig
 
 
 def frame(pixels: PixelConfig, patches: PatchConfig) -> PixelConfig:
@@ -22,16 +24,27 @@ def frame(pixels: PixelConfig, patches: PatchConfig) -> PixelConfig:
         ConfigError: The frame would be too large.
     """
     side = round(pixels.size / patches.size)
-    if side > LARGEST:
+    largest = LARGEST if pixels.resize is None else min(LARGEST, LARGEST_RESIZE * pixels.size // pixels.resize)
+    if side > largest:
         raise ConfigError(
             "patches of this size need too large a frame",
             value=f"{pixels.size} / {patches.size:g} = {side} pixels",
-            limit=f"{LARGEST} pixels",
+            limit=f"{largest} pixels",
             where="activations.patches.size",
-            remedy=f"Take {pixels.size / LARGEST:.3f} or more",
+            remedy=f"Take {math.ceil(1000 * pixels.size / largest) / 1000:g} or more",
         )
     resize = None if pixels.resize is None else round(pixels.resize * side / pixels.size)
     return pixels.model_copy(update={"size": side, "resize": resize})
+
+
+def decoded(recipe: Mapping[str, Any], pixels: PixelConfig) -> PixelConfig:
+    """What an image is decoded to for an artifact.
+
+    Args:
+        recipe: The config in the artifact's recipe.
+        pixels: How the classifier sees an image.
+    """
+    return frame(pixels, validate(PatchConfig, recipe["patches"])) if "patches" in recipe else pixels
 
 
 def starts(side: int, size: int, stride: float) -> list[int]:
@@ -100,21 +113,21 @@ def joined(
         Rows of images, and by entry ``activation`` [m, p, d] and ``box`` [m, p, 4].
     """
     p, done = len(boxes), 0
-    waiting: dict[str, Shaped[np.ndarray, "b d"]] = {}
+    waiting: dict[str, list[Shaped[np.ndarray, "b d"]]] = {}
     for rows, found in batches:
         for name, columns in found.items():
             with np.errstate(over="ignore"):  # told by name where it is checked
-                x = columns["activation"].astype(stored)
-            waiting[name] = np.concatenate([waiting[name], x]) if name in waiting else x
+                waiting.setdefault(name, []).append(columns["activation"].astype(stored))
         whole = rows.stop // p
         m, cut = whole - done, (whole - done) * p
         if m:
+            ready = {name: np.concatenate(some) for name, some in waiting.items()}
             yield (
                 slice(done, whole),
                 {
                     name: {"activation": x[:cut].reshape(m, p, -1), "box": np.tile(boxes, (m, 1, 1))}
-                    for name, x in waiting.items()
+                    for name, x in ready.items()
                 },
             )
-            waiting = {name: x[cut:] for name, x in waiting.items()}
+            waiting = {name: [x[cut:]] for name, x in ready.items()}
             done = whole

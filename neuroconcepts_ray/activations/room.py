@@ -37,9 +37,17 @@ def check_part(name: str, row_bytes: int, rows: int) -> None:
         rows: Most images of a shard.
 
     Raises:
-        ConfigError: A shard's rows exceed 512 MiB, and it could be smaller.
+        ConfigError: A shard's rows exceed 512 MiB.
     """
-    if rows > 1 and rows * row_bytes > MAX_PART_BYTES:
+    if row_bytes > MAX_PART_BYTES:
+        raise ConfigError(
+            f"what is kept of one image by {name} is too large",
+            value=f"{row_bytes} bytes",
+            limit=f"{MAX_PART_BYTES} bytes",
+            where="activations",
+            remedy="Keep less of it: a sample of positions, or fewer patches by a larger size and stride",
+        )
+    if rows * row_bytes > MAX_PART_BYTES:
         raise ConfigError(
             f"what is kept of one shard by {name} is too large",
             value=f"{rows} images × {row_bytes} bytes",

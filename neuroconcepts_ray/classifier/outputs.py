@@ -49,7 +49,7 @@ def class_token(output: object, tap: str, prefix: int) -> Float[Tensor, "b d"]:
         raise ConfigError(
             "the backbone has no class token" if prefix < 1 else "a tap without tokens has no class token",
             value=f"{tap}: {tuple(values.shape)}",
-            where="activations.tokens",
+            where="activations.taps" if tap.endswith(":class") else "activations.tokens",
             remedy="Take the mean",
         )
     return values[:, 0]

@@ -1,6 +1,7 @@
 """`plan`: what mining will take, by the receipts there are; and by a canary, 1 % of the shards mined and kept."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -56,8 +57,21 @@ def plan(path: Path, overrides: list[str], *, new_only: bool, mine_canary: bool,
             say(f"{each.of}:")
         for said in lines(each):
             say(said)
+    if all(each.receipts for each in told) and len(told) > 1:
+        say(total(told))
     for cap in caps:
         say(f"compute.{cap} {getattr(compute, cap)} would be exceeded: `mine` and `run` refuse to start.")
+
+
+def total(told: Sequence[Estimate]) -> str:
+    """What all passes take together.
+
+    Args:
+        told: The estimates.
+    """
+    written = size(sum(sum(each.bytes.values()) for each in told))
+    hours = (sum(each.cpu_hours or 0 for each in told), sum(each.wall_hours or 0 for each in told))
+    return f"together: {written}, {span(3600 * hours[0])} of one CPU, {span(3600 * hours[1])} of wall time"
 
 
 def lines(told: Estimate) -> list[str]:

@@ -55,24 +55,24 @@ def status(path: Path, overrides: list[str], *, new_only: bool, as_json: bool) -
     line = Pipeline(pipeline.load(path, overrides), new_only=new_only)
     outcomes = line.walk()
     far = mining.progress(line, outcomes)
-    states = rows(line, outcomes, far.shards_done if far else None)
+    states = rows(line, outcomes, {name: count for one in far for name, count in one.shards_done.items()})
     bad = sorted({(q.image_id, q.stage, q.cause) for o in outcomes if o.manifest for q in o.manifest.quarantined})
     if as_json:
         quarantined = [dict(zip(("image_id", "stage", "cause"), entry, strict=True)) for entry in bad]
-        told = {"artifacts": states, "mining": None if far is None else asdict(far), "quarantined": quarantined}
+        told = {"artifacts": states, "mining": [asdict(one) for one in far], "quarantined": quarantined}
         print(json.dumps(told, indent=1))  # noqa: T201 - the product
         return
     view = Table(box=None, pad_edge=False)
     headings = {"artifact": "artifact", "state": "state", "images": "images", "quarantined": "set aside"}
     headings |= {"shards_done": "shards", "fingerprint": "fingerprint"}
     for heading in headings.values():
-        view.add_column(heading, no_wrap=True)
+        view.add_column(heading, no_wrap=heading != "set aside", overflow="fold")
     for row in states:
         shown = {key: "-" if row[key] is None else str(row[key]) for key in headings}
         view.add_row(*(shown | {"fingerprint": shown["fingerprint"][:12]}).values())
     console = Console()
     console.print(view)
-    for said in (*(mining.lines(far) if far else ()), *_aside(bad)):
+    for said in (*mining.lines(far), *_aside(bad)):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 

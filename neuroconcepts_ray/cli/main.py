@@ -25,14 +25,25 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+INTERRUPTED = 130
+"""Exit code of Ctrl-C; Typer makes it of any KeyboardInterrupt, and returns it."""
+
+
+def _interrupted(asked: threading.Event) -> int:
+    if asked.is_set():
+        return _fail("this process was asked to end. Run the same command again: it continues from here", 4)
+    return _fail("interrupted. Run the same command again: it continues from here", INTERRUPTED)
+
+
 @contextlib.contextmanager
-def _stoppable(args: list[str]) -> Iterator[None]:
+def _stoppable(args: list[str], asked: threading.Event) -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does; a server has its own way, and other threads get no signals."""
     if args[:1] == ["serve"] or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a signal handler's
+        asked.set()
         raise Stopped
 
     before = signal.signal(signal.SIGTERM, stop)
@@ -44,17 +55,16 @@ def _stoppable(args: list[str]) -> Iterator[None]:
 
 def call(args: list[str]) -> int:
     """Run one command line and return its exit code: 0 done, 2 usage, 3 input, 4 environment, 1 ours."""
+    asked = threading.Event()
     try:
-        with _stoppable(args):
+        with _stoppable(args, asked):
             result: Any = app(args, standalone_mode=False)
     except NeuroconceptsError as error:
         return _fail(error.message, error.exit_code)
     except typer.Exit as stop:
         return stop.exit_code
-    except Stopped:
-        return _fail("this process was asked to end. Run the same command again: it continues from here", 4)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; the same command continues", 130)
+        return _interrupted(asked)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -66,6 +76,8 @@ def call(args: list[str]) -> int:
         if isinstance(error, OSError):
             return _fail(f"the machine failed: {error.strerror or type(error).__name__}", 4)
         return _fail(fault(error).message, 1)
+    if result == INTERRUPTED:
+        return _interrupted(asked)
     return result if isinstance(result, int) else 0
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +15,7 @@ from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.cli.units import span
 from neuroconcepts_ray.lake import leases
 from neuroconcepts_ray.lake.lake import READERS
+from neuroconcepts_ray.lake.manifest import Manifest
 from neuroconcepts_ray.lake.recipe import Plan
 from neuroconcepts_ray.lake.store import Blob
 from neuroconcepts_ray.pipeline import Outcome, Pipeline
@@ -32,7 +33,7 @@ PAUSE_S = 60.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the first pass that is not finished is, or the last one.
+    """How far a pass is.
 
     Attributes:
         of: ``images`` or ``patches``.
@@ -63,8 +64,8 @@ class Progress:
     receipts: int
 
 
-def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> Progress | None:
-    """Look at the mining of a config; None before there are a catalog and a classifier.
+def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> list[Progress]:
+    """Look at the passes of a config's mining; none before there are a catalog and a classifier.
 
     Args:
         line: The pipeline.
@@ -73,30 +74,51 @@ def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> Progress | None:
     have = {one.name: one.manifest for one in outcomes if one.manifest is not None}
     plans = {one.name: one.plan for one in outcomes if one.stage.verb == "mine" and one.plan is not None}
     if not plans:
-        return None
+        return []
     config = line.config.activations
     pixels = load_card(line.lake, have["classifier"]).pixels
     with ThreadPoolExecutor(READERS) as pool:
         found = dict(zip(plans, pool.map(lambda plan: _receipts(line, plan), plans.values()), strict=True))
 
-    def far(one: Pass) -> tuple[list[int], dict[str, int]]:
-        sizes = shard_sizes(have["catalog"].facts["partitions"], one.pixels, config.shard_rows)
-        return sizes, {name: len(sizes) if name in have else min(len(found[name]), len(sizes)) for name in one.plans}
+    live = leases.live(leases.leases(line.lake.store), time.time())
+    running = any(held.lease.verb in VERBS for held in live)
+    return [
+        _far(line, one, have, {name: found[name] for name in one.plans}, max(4, READ // len(plans)), running=running)
+        for one in passes(config, plans, pixels)
+    ]
 
-    every = [(one, *far(one)) for one in passes(config, plans, pixels)]
-    one, sizes, done = next((at for at in every if min(at[2].values()) < len(at[1])), every[-1])
-    plans = dict(one.plans)
+
+def _far(
+    line: Pipeline,
+    one: Pass,
+    have: Mapping[str, Manifest],
+    found: Mapping[str, Sequence[Blob]],
+    each: int,
+    *,
+    running: bool,
+) -> Progress:
+    """How far a pass is.
+
+    Args:
+        line: The pipeline.
+        one: The pass.
+        have: What is finished.
+        found: The receipts of each of its artifacts, oldest first.
+        each: Of how many of them are read.
+        running: Whether a command that mines is at work.
+    """
+    config = line.config.activations
+    sizes = shard_sizes(have["catalog"].facts["partitions"], one.pixels, config.shard_rows)
+    done = {name: len(sizes) if name in have else min(len(some), len(sizes)) for name, some in found.items()}
     behind = min(done, key=lambda name: done[name])
-    each = max(4, READ // len(plans))
     read = {}
-    for name in sorted(plans, key=lambda name: name != behind):
+    for name in sorted(one.plans, key=lambda name: name != behind):
         keys = [PurePosixPath(blob.key).stem for blob in found[name][-each:]]
-        read[name] = [receipt for receipt in line.lake.receipts(plans[name], keys) if receipt is not None]
+        read[name] = [receipt for receipt in line.lake.receipts(one.plans[name], keys) if receipt is not None]
     at = pace(read)
     a_shard = sum(sizes) / max(1, len(sizes))
     images_done = round(a_shard * done[behind])
     rate = per_second([blob.modified for blob in found[behind][-SAMPLE:]], a_shard)
-    running = any(held.lease.verb in VERBS for held in leases.live(leases.leases(line.lake.store), time.time()))
     left = sum(sizes) - images_done
     aside = have[behind].quarantined if behind in have else [bad for some in read[behind] for bad in some.quarantined]
     return Progress(
@@ -137,10 +159,14 @@ def per_second(times: Sequence[float], images: float) -> float | None:
     return round(len(recent) * images / sum(recent), 3) if sum(recent) > 0 else None
 
 
-def lines(one: Progress) -> list[str]:
+def lines(every: Sequence[Progress]) -> list[str]:
     """What people are told; nothing before the first shard is finished."""
-    if not any(one.shards_done.values()):
+    if not any(any(one.shards_done.values()) for one in every):
         return []
+    return [said for one in every for said in _lines(one)]
+
+
+def _lines(one: Progress) -> list[str]:
     behind = min(one.shards_done.values())
     mining = "mining" if one.of == "images" else f"mining {one.of}"
     said = [f"{mining}: {behind:,} of {one.shards:,} shards, {one.images_done:,} of {one.images:,} images"]

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +21,7 @@ from neuroconcepts_ray.sae.curve import lines
 from neuroconcepts_ray.stages import TABLE
 
 _WORDS = {
-    "found": "finished already",
+    "found": "finished",
     "made": "made",
     "frozen": "kept as it was (--new-only)",
     "missing": "to do",
@@ -44,7 +45,9 @@ def table(outcomes: list[Outcome]) -> Table:
     """A table of outcomes: artifact, state, images, set aside, fingerprint."""
     view = Table(box=None, pad_edge=False)
     for heading in ("stage", "artifact", "state", "images", "set aside", "fingerprint"):
-        view.add_column(heading, justify="right" if heading in ("images", "set aside") else "left")
+        justify: Literal["left", "right"] = "right" if heading in ("images", "set aside") else "left"
+        # Names of taps differ in their ends, and a fingerprint that is cut is none.
+        view.add_column(heading, justify=justify, no_wrap=heading in ("artifact", "fingerprint"))
     for o in outcomes:
         manifest = o.manifest
         name = manifest.artifact if manifest else o.plan.artifact if o.plan else "-"

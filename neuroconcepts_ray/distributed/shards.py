@@ -207,6 +207,7 @@ def map_shards(
     compute: ComputeConfig,
     threads: int,
     label: str,
+    title: str | None = None,
     find: Find | None = None,
     each: Callable[[str], None] | None = None,
 ) -> Summary:
@@ -224,7 +225,8 @@ def map_shards(
         load: Runs in CPU tasks beside the actors.
         compute: Actors, GPUs, retries.
         threads: Torch threads of an actor; the caller's, because float32 sums on a CPU round by their number.
-        label: The stage, for progress.
+        label: The stage, for progress and records.
+        title: What progress calls it, if not that.
         find: Gives a slip its rows, in the load task.
         each: Called in the driver with the key of every shard that is done; what it raises ends the run.
 
@@ -243,12 +245,12 @@ def map_shards(
     loader = Loader(load, find, {**spec, "patience": patience}, label)
     run = _Run(shards, loader, (worker, spec, threads), compute, each)
     began = time.perf_counter()
-    with track(label, sum(shard.size for shard in shards), "images") as advance, watched(run.look):
+    with track(title or label, sum(shard.size for shard in shards), "images") as advance, watched(run.look):
         run.passes(advance)
         if run.pending:
             run.settle(advance)
     run.summary.wall_s = time.perf_counter() - began
-    run.summary.tell(label)
+    run.summary.tell(title or label)
     if run.failures:
         raise run.unfinished()
     return run.summary

@@ -37,21 +37,24 @@ def watched(look: Callable[[], None], every_s: float = EVERY_S) -> Iterator[None
     def watch() -> None:
         while not over.wait(every_s):
             try:
-                look()
+                if not found:
+                    look()
+                    continue
             except EnvironmentFault as fault:
-                with lock:
-                    if not over.is_set():
-                        found.append(fault)
-                        signal.pthread_kill(main.ident or 0, signal.SIGALRM)
-                return
+                found.append(fault)
             except Exception:  # noqa: S112 - a cluster that does not answer now may do so at the next look
                 continue
+            with lock:
+                if not over.is_set():  # each time anew, for whoever was interrupted may have gone on
+                    signal.pthread_kill(main.ident or 0, signal.SIGALRM)
 
     before = signal.getsignal(signal.SIGALRM)
 
     def stop(number: int, frame: FrameType | None) -> None:
         if found:
-            raise KeyboardInterrupt
+            if not over.is_set():
+                raise KeyboardInterrupt
+            return
         if callable(before):  # somebody else's alarm
             before(number, frame)
 

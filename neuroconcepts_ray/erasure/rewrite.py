@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from neuroconcepts_ray.activations.patches import decoded
 from neuroconcepts_ray.catalog.archive import summary
 from neuroconcepts_ray.catalog.config import ROLES, SCALE
 from neuroconcepts_ray.catalog.films import Films
@@ -229,7 +230,8 @@ class Rewriting:
         classifier = self.by_content.get(manifest.inputs["classifier"])
         if classifier is None:
             return None
-        return self._images_of(manifest, plan, load_card(self.lake, classifier).pixels, keep.activations)
+        pixels = decoded(manifest.recipe_body["config"], load_card(self.lake, classifier).pixels)
+        return self._images_of(manifest, plan, pixels, keep.activations)
 
     def _images_of(self, manifest: Manifest, plan: Plan, pixels: PixelConfig, without: Keep) -> Manifest | None:
         """The counterpart of what has a row an image, in shards of the catalog."""

@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from neuroconcepts_ray.config import StrictModel
 
-LARGEST = 4096
-"""Most pixels of the square's side."""
+LARGEST, LARGEST_RESIZE = 4096, 8192
+"""Most pixels of the square's side, and of a film's short side before the square is cut out."""
 
 ALGORITHM = 2
 """Raised by hand whenever the same bytes and the same config would give other pixels."""
@@ -26,7 +26,7 @@ class PixelConfig(StrictModel):
     """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, the least that is still so many times the square's, which
     spares time; 0: always in full. With 4 the black box's logits and the nearest images stay what they are; 2 and 1
     keep real films within 52 and 45 dB of a full decode, which a small black box notices (benchmarks/precision.py)."""
-    resize: int | None = Field(default=None, ge=8, le=8192)
+    resize: int | None = Field(default=None, ge=8, le=LARGEST_RESIZE)
     """With fit crop: length of the short side before the central square is cut out, such as 256 for size 224; done in
     whole pixels, as torchvision's Resize and CenterCrop do it."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"

@@ -63,9 +63,13 @@ class Lake:
         """Offer a receipt; returns the one that counts, and drops the own part if it lost.
 
         Raises:
-            EnvironmentFault: The part is gone: whoever wrote it slept for so long that ``gc`` took it for dead.
+            EnvironmentFault: The part is gone, and no other attempt has one: whoever wrote it slept for so long that
+                ``gc`` took it for dead.
         """
         if not self.root(receipt.part.root).exists(receipt.part.key):
+            other = self.receipt(plan, receipt.shard)
+            if other is not None:
+                return other
             raise EnvironmentFault(
                 "a part was cleared away before its receipt was there",
                 where=f"shard {receipt.shard}",

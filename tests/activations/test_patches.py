@@ -157,13 +157,44 @@ def test_settings_that_cannot_be_are_refused_by_name(world: Any, mined: Any) -> 
         mined(one, taps=TAPS)
     with pytest.raises(ConfigError, match=r"too large a frame.*32 / 0.001 = 32000 pixels.*4096 pixels.*0.008 or more"):
         mined(one, taps=TAPS, patches={"size": 0.001})
-    with pytest.raises(ConfigError, match="layer9"):
-        mined(one, taps=["layer9:patches"], patches={"size": 0.5})
     with pytest.raises(ConfigError, match="one vector already"):
         mined(one, taps=["logits:grid"], patches={"size": 0.5})
     made = mined(one, taps=TAPS, patches={"size": 0.5})
     with pytest.raises(ConfigError, match="Take pre_logits, for instance"):
         check_vectors(made["activations.pre_logits:patches"], "sae.tap")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "least"),
+    [
+        (PixelConfig(size=256), 0.063),
+        (PixelConfig(size=224, resize=256), 0.055),
+        (PixelConfig(size=32, resize=70), 0.009),
+    ],
+)
+def test_the_least_size_that_is_told_is_one_that_can_be(pixels: PixelConfig, least: float) -> None:
+    with pytest.raises(ConfigError, match=f"Take {least} or more"):
+        frame(pixels, PatchConfig(size=0.0015))
+    found = frame(pixels, PatchConfig(size=least))
+    assert validate(PixelConfig, found.model_dump()) == found
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"taps": ["layer9:patches"]}, "layer9"),
+        ({"taps": ["layer2:patches"], "patches": {"size": 0.01, "stride": 0.05}, "stored": "float32"}, "one image by"),
+    ],
+)
+def test_what_the_second_pass_could_not_do_is_refused_before_the_first(
+    world: Any, mined: Any, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], what: str
+) -> None:
+    one = world("one")
+    one.catalogue([IDS])
+    monkeypatch.setattr("neuroconcepts_ray.activations.room.MAX_PART_BYTES", 4_000_000)
+    with pytest.raises(ConfigError, match=what):
+        mined(one, **({"patches": {"size": 0.5}} | config))
+    assert not list(one.lake.store.list("activations"))
 
 
 def test_a_patch_that_is_not_finite_as_float16_names_tap_and_image(

@@ -38,7 +38,7 @@ def test_an_unfinished_pass_is_told_with_its_shards_its_bottleneck_and_what_was_
     ask: Any, tmp_path: Path
 ) -> None:
     file = made(tmp_path, unfinished=2)
-    told = json.loads(ask(file, "--json"))["mining"]
+    (told,) = json.loads(ask(file, "--json"))["mining"]
     assert told["shards"] == SHARDS
     assert told["shards_done"] == {"activations.pre_logits": 4, "activations.logits": 4}
     assert (told["images"], told["images_done"]) == (IMAGES, round(4 * IMAGES / SHARDS))
@@ -53,7 +53,7 @@ def test_an_unfinished_pass_is_told_with_its_shards_its_bottleneck_and_what_was_
     assert "1 truncated" in text
 
     with leases.hold(Lake.open(str(tmp_path / "lake"), str(tmp_path / "phi")).store, "mine"):
-        told = json.loads(ask(file, "--json"))["mining"]
+        (told,) = json.loads(ask(file, "--json"))["mining"]
     assert told["running"]
     assert told["eta_s"] == round((told["images"] - told["images_done"]) / told["per_second"])
 
@@ -61,26 +61,26 @@ def test_an_unfinished_pass_is_told_with_its_shards_its_bottleneck_and_what_was_
 def test_a_finished_pass_names_every_image_that_was_set_aside(ask: Any, tmp_path: Path) -> None:
     file = made(tmp_path, unfinished=0)
     told = json.loads(ask(file, "--json"))
-    assert set(told["mining"]["shards_done"].values()) == {SHARDS}
-    assert told["mining"]["images_done"] == IMAGES
-    assert told["mining"]["causes"] == {"truncated": 2}
+    (mining,) = told["mining"]
+    assert set(mining["shards_done"].values()) == {SHARDS}
+    assert mining["images_done"] == IMAGES
+    assert mining["causes"] == {"truncated": 2}
     assert len(told["quarantined"]) == 2
     text = ask(file)
     assert all(f"set aside by activations: {one['image_id']}: truncated" in text for one in told["quarantined"])
 
 
-def test_the_pass_over_patches_is_told_once_that_over_images_is_done(ask: Any, tmp_path: Path) -> None:
+def test_the_pass_over_patches_is_told_beside_that_over_images(ask: Any, tmp_path: Path) -> None:
     more = ["--set", "activations.taps=[logits:patches]", "--set", "activations.patches={size: 0.25}"]
-    for name in ("behind", "done"):
-        (tmp_path / name).mkdir()
-    behind = made(tmp_path / "behind", unfinished=2)
-    told = json.loads(ask(behind, "--json", *more))["mining"]
-    assert (told["of"], told["shards"]) == ("images", SHARDS)
-    done = made(tmp_path / "done", unfinished=0)
-    told = json.loads(ask(done, "--json", *more))["mining"]
+    file = made(tmp_path, unfinished=2)
+    images, patches = json.loads(ask(file, "--json", *more))["mining"]
+    assert (images["of"], images["shards"], patches["of"]) == ("images", SHARDS, "patches")
     # A shard has 96 MB of films at most, and a film is decoded to 896 instead of 224 pixels.
-    assert (told["of"], told["shards"]) == ("patches", -(-IMAGES // (96 * 1024**2 // 896**2)))
-    assert told["shards_done"] == {"activations.logits:patches": 0}
+    assert patches["shards"] == -(-IMAGES // (96 * 1024**2 // 896**2))
+    assert patches["shards_done"] == {"activations.logits:patches": 0}
+    text = ask(file, *more)
+    assert f"mining: 4 of {SHARDS} shards" in text
+    assert f"mining patches: 0 of {patches['shards']} shards" in text
 
 
 def test_of_many_images_set_aside_the_causes_are_told_and_some_names() -> None:
@@ -119,7 +119,7 @@ def test_it_loads_nothing_that_looks_at_films_or_computes(tmp_path: Path) -> Non
 def test_a_pipeline_without_a_catalog_has_no_mining(ask: Any, tmp_path: Path) -> None:
     file = write(tmp_path, str(tmp_path / "lake"), str(tmp_path / "phi"))
     assert pipeline.load(file, [])
-    assert json.loads(ask(file, "--json"))["mining"] is None
+    assert json.loads(ask(file, "--json"))["mining"] == []
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 bytes"), (1500, "1.5 kB"), (2.5e13, "25.0 TB")])

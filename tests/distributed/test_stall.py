@@ -30,6 +30,14 @@ def test_a_command_in_the_background_which_ignores_sigint_is_ended_too() -> None
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_body_that_swallows_an_interrupt_gets_another() -> None:
+    with pytest.raises(EnvironmentFault, match="machines are lost"), watched(lost, 0.05):
+        try:
+            threading.Event().wait(30)
+        except KeyboardInterrupt:
+            threading.Event().wait(30)
+
+
 def test_somebody_elses_alarm_reaches_them() -> None:
     rung = []
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from neuroconcepts_ray.catalog.tables import load_catalog
 from neuroconcepts_ray.cli.main import call
@@ -119,6 +120,24 @@ def test_packed_pixels_lose_the_patients_films_and_nobody_elses(
             store.delete(blob.key)
     assert hospital.call("pack") == 0
     assert hospital.have()["pixels"].content == made.content
+
+
+def test_patches_whose_shards_are_smaller_lose_the_patients_rows_and_nobody_elses(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neuroconcepts_ray.lake.shards.MAX_SHARD_BYTES", 4 * 32**2)
+    config = yaml.safe_load(hospital.file.read_text())
+    config["activations"] |= {"taps": ["layer3", "layer3:patches", "logits:patches"], "patches": {"size": 0.5}}
+    hospital.file.write_text(yaml.safe_dump(config))
+    assert hospital.call("mine") == 0
+    lake, before = hospital.line().lake, hospital.have()
+    assert len(before["activations.logits:patches"].parts) > len(before["activations.logits"].parts)
+    patient = hospital.patients()[0]
+    kept = {name: row for name, row in rows_of(lake, before).items() if name.split()[1] not in patient.images}
+    assert hospital.call("erase", "--group", patient.group) == 0
+    assert hospital.traces(patient) == {}
+    assert rows_of(lake, hospital.have()) == kept
+    assert hospital.call("verify", "--all") == 0
 
 
 def test_a_dry_run_says_what_would_go_and_touches_nothing(
