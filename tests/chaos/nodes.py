@@ -18,6 +18,15 @@ HEAD_CPUS, CPUS = 1, 2
 """The head has no room for two actors, so one is on another node."""
 
 
+REGISTERED = """
+import sys, time, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+while ray.cluster_resources().get("CPU", 0) < int(sys.argv[2]):
+    time.sleep(0.2)
+"""
+"""Waits until a cluster has so many CPUs; a raylet that runs has not joined yet."""
+
+
 class Nodes:
     """A head and some further nodes, all of which work; a context manager.
 
@@ -70,7 +79,8 @@ class Nodes:
         while not all(any("raylet" in one.title for one in below(node.pid)) for node in self.nodes):
             assert time.monotonic() < deadline, "a node did not come up"
             time.sleep(0.2)
-        time.sleep(3)  # it registers
+        cpus = HEAD_CPUS + CPUS * len(self.nodes)
+        subprocess.run([sys.executable, "-c", REGISTERED, self.address, str(cpus)], check=True, timeout=seconds)
 
     def kill_one_with(self, title: str, seed: int = 0) -> None:
         """SIGKILL to all processes of one node that has such a process, as when a machine loses power."""
