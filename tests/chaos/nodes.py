@@ -55,7 +55,7 @@ class Nodes:
         return self
 
     def add(self, count: int) -> None:
-        """Start some nodes, and wait until they work."""
+        """Start some nodes, one after the other."""
         ray = str(Path(sys.executable).with_name("ray"))
         for _ in range(count):
             command = [ray, "start", f"--address={self.address}", "--block", "--disable-usage-stats"]
@@ -72,7 +72,7 @@ class Nodes:
                     start_new_session=True,
                 )
             )
-        self._wait()
+            self._wait()  # two that start at once on one address get in each other's way
 
     def _wait(self, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
