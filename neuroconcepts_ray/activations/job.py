@@ -147,12 +147,10 @@ def run(
             each=budget.spend,
             spec=spec | _spec(one, have, lake, sae) | {"ahead": ahead},
         )
-    if canary:
-        return done
-    for one in works:
-        for name, mine_of in one.of.plans.items():
-            done[name] = _assemble(config, name, mine_of, one, lake, compute)
-    return {name: done[name] for name in plans}
+        if not canary:
+            for name, mine in one.of.plans.items():
+                done[name] = _assemble(config, name, mine, one, lake, compute)
+    return {name: done[name] for name in plans if name in done}
 
 
 def _spec(one: Work, have: Mapping[str, Manifest], lake: Lake, sae: Manifest | None) -> dict[str, Any]:

@@ -37,7 +37,11 @@ class Summary:
 
     @property
     def bottleneck(self) -> str:
-        """The dearest step of the side that the other waits for: actors that wait longer than they work want data."""
+        """The dearest step of the side that the other waits for: actors that wait longer than they work want data.
+
+        By the waiting that was measured; of receipts, which do not have it, :func:`activations.pace.bottleneck` compares
+        what either side has to do.
+        """
         spent = {step: self.seconds.get(step, 0.0) for step in STEPS}
         starved = self.seconds.get("wait", 0.0) > spent["infer"] + spent["write"]
         return max(("read", "decode") if starved else ("infer", "write"), key=spent.__getitem__)

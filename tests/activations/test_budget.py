@@ -163,3 +163,4 @@ def test_what_the_first_pass_wrote_counts_in_the_second(one: Any, monkeypatch: p
         job.run(PATCHED, one.have, one.lake, validate(ComputeConfig, {"max_bytes": 20_000}), str(one.root))
     whole, patched = work(PATCHED, one.have, one.lake)
     assert 0 == len(whole.todo) < len(patched.todo)
+    assert whole.of.plans == {}, "what the first pass made is finished, whatever becomes of the second"
