@@ -39,8 +39,8 @@ class Summary:
     def bottleneck(self) -> str:
         """The dearest step of the side that the other waits for: actors that wait longer than they work want data.
 
-        By the waiting that was measured; of receipts, which do not have it, :func:`activations.pace.bottleneck` compares
-        what either side has to do.
+        By the waiting that was measured; receipts do not have it, so :func:`activations.pace.bottleneck` compares what
+        either side has to do.
         """
         spent = {step: self.seconds.get(step, 0.0) for step in STEPS}
         starved = self.seconds.get("wait", 0.0) > spent["infer"] + spent["write"]
