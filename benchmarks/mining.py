@@ -201,7 +201,7 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--packed", type=int, default=44_000, help="films of the packed run (resnet50; resnet18: 3x)")
-    options.add_argument("--raw", type=int, default=6_000, help="films of MIMIC-CXR's size, of 1.5 MB")
+    options.add_argument("--raw", type=int, default=9_500, help="films of MIMIC-CXR's size, of 1.5 MB")
     options.add_argument("--plain", type=int, default=1_500, help="of these, films that the plain scripts read")
     options.add_argument("--seconds", type=float, default=40.0, help="of a bare pass")
     options.add_argument("--folder", type=Path, default=OUT / "mining", help="where archives and lakes are kept")
