@@ -97,10 +97,6 @@ class EnvironmentFault(NeuroconceptsError, OSError):
     exit_code = 4
 
 
-class Stopped(KeyboardInterrupt):
-    """The system asks this process to end (SIGTERM), as before a preemption; handled as Ctrl-C is."""
-
-
 _TYPES: dict[str, type[NeuroconceptsError]] = {
     cls.__name__: cls
     for cls in (NeuroconceptsError, ConfigError, InputError, NotFound, LeakageError, DigestError, EnvironmentFault)

@@ -162,7 +162,6 @@ def _spec(one: Work, have: Mapping[str, Manifest], lake: Lake, sae: Manifest | N
         "dtype": next(iter(one.of.plans.values())).recipe.config["dtype"],
         "sae": [] if sae is None or one.of.patched else _name(sae),
         "images": one.images,
-        "patched": one.of.patched,
         "pixels": one.of.pixels.model_dump(),
         "packed": None if packed is None else packed.spec(lead),
     }

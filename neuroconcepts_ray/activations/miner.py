@@ -51,8 +51,12 @@ class Miner:
             for name, tap in self.taps.items()
             if tap.module not in HEAD_TAPS
         }
-        self.at = self._starts() if spec["patched"] else []
-        self.about = {"patches": len(self.at) ** 2, "frame": int(spec["pixels"]["size"])} if self.at else {}
+        wanted = any(tap.keep == "patches" for tap in self.taps.values())
+        pixels, patches = self.model.card.pixels, self.config.patches if wanted else None
+        self.frame = pixels if patches is None else frame(pixels, patches)
+        self.at = [] if patches is None else starts(self.frame.size, pixels.size, patches.stride)
+        self.patched = any(self.taps[name].keep == "patches" for name in self.plans)
+        self.about = {"patches": len(self.at) ** 2, "frame": self.frame.size} if self.patched else {}
         self.forward: Any = self.model.forward_hooked
         if self.config.compile:
             self.forward = Compiled(self.model, self.config.modules, self.config.batch_size)
@@ -64,11 +68,6 @@ class Miner:
             self.profile |= spec["packed"]["profile"]
         if spec["device"] == "cuda":
             torch.backends.cudnn.deterministic = True
-
-    def _starts(self) -> list[int]:
-        """Where patches begin along a side of the frame; empty where the config has none."""
-        patches, pixels = self.config.patches, self.model.card.pixels
-        return [] if patches is None else starts(frame(pixels, patches).size, pixels.size, patches.stride)
 
     def _check(self, images: int) -> None:
         """Refuse taps that are wrong, or take too much room, before the first shard of the first pass."""
@@ -86,10 +85,9 @@ class Miner:
         for name, columns in found.items():
             weight = columns["activation"].nbytes if "activation" in columns else 0
             film = black.nbytes
-            if self.taps[name].keep == "patches" and self.config.patches is not None:
-                size = np.dtype(self.config.stored).itemsize
-                weight = columns["activation"].size * size * len(self._starts()) ** 2
-                film = pixels.channels * frame(pixels, self.config.patches).size ** 2
+            if self.taps[name].keep == "patches":
+                weight = columns["activation"].size * np.dtype(self.config.stored).itemsize * len(self.at) ** 2
+                film = self.frame.channels * self.frame.size**2
             if self.taps[name].keep == "grid" and self.config.grid_budget is not None:
                 check_budget(name, weight, images, self.config.grid_budget)
             check_part(name, weight, min(shard_size(film, self.config.shard_rows), images))
@@ -98,7 +96,7 @@ class Miner:
         self, images: UInt8[np.ndarray, "n c h w"], image_ids: Sequence[str], names: Sequence[str]
     ) -> Iterator[tuple[slice, dict[str, Columns]]]:
         """What is kept of images under some names, batch by batch."""
-        if not self.at:
+        if not self.patched:
             return self._batches(images, image_ids, names)
         windows = Windows(images, self.model.card.pixels.size, self.at)
         return joined(self._batches(windows, [], names), windows.boxes, self.config.stored)

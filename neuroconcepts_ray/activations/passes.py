@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from neuroconcepts_ray.activations.config import ActivationsConfig, plan
 from neuroconcepts_ray.activations.pace import canary
-from neuroconcepts_ray.activations.patches import frame
+from neuroconcepts_ray.activations.patches import decoded
 from neuroconcepts_ray.catalog.films import Films
 from neuroconcepts_ray.classifier.card import load_card
 from neuroconcepts_ray.imaging.config import PixelConfig
@@ -73,24 +73,23 @@ class Work:
         return replace(self, todo=[number for number in self.todo if number in chosen])
 
 
-def passes(config: ActivationsConfig, plans: Mapping[str, Plan], pixels: PixelConfig) -> list[Pass]:
+def passes(plans: Mapping[str, Plan], pixels: PixelConfig) -> list[Pass]:
     """The passes that a config takes: one over whole images, and one over patches if an entry keeps them.
 
     Args:
-        config: The entries.
-        plans: Of all of them (:func:`config.plan`).
+        plans: Of all entries (:func:`config.plan`).
         pixels: How the classifier sees an image.
 
     Raises:
         ConfigError: Patches would need too large a frame.
     """
-    of_patches = {f"activations.{tap.name}" for tap in config.parsed if tap.keep == "patches"}
-    whole = {name: mine for name, mine in plans.items() if name not in of_patches}
-    found = [Pass(False, pixels, whole)]
-    if config.patches is not None and of_patches:
-        theirs = {name: mine for name, mine in plans.items() if name in of_patches}
-        found.append(Pass(True, frame(pixels, config.patches), theirs))
-    return found
+    found: dict[bool, dict[str, Plan]] = {}
+    for name, mine in plans.items():
+        found.setdefault("patches" in mine.recipe.config, {})[name] = mine
+    return [
+        Pass(patched, decoded(next(iter(some.values())).recipe.config, pixels), some)
+        for patched, some in sorted(found.items())
+    ]
 
 
 def work(config: ActivationsConfig, have: Mapping[str, Manifest], lake: Lake) -> list[Work]:
@@ -103,7 +102,7 @@ def work(config: ActivationsConfig, have: Mapping[str, Manifest], lake: Lake) ->
     """
     films = Films(lake, have["catalog"])
     pixels = load_card(lake, have["classifier"]).pixels
-    return [_work(config, one, films, lake) for one in passes(config, plan(config, have), pixels)]
+    return [_work(config, one, films, lake) for one in passes(plan(config, have), pixels)]
 
 
 def _work(config: ActivationsConfig, one: Pass, films: Films, lake: Lake) -> Work:

@@ -14,7 +14,7 @@ import typer
 from neuroconcepts_ray.cli import chain, questions, tending
 from neuroconcepts_ray.cli.app import app
 from neuroconcepts_ray.distributed.compat import prepare_environment
-from neuroconcepts_ray.errors import NeuroconceptsError, Stopped, fault
+from neuroconcepts_ray.errors import NeuroconceptsError, fault
 
 VERBS = (chain, questions, tending)
 """Modules whose verbs the application has; loading one is what gives it them."""
@@ -44,7 +44,7 @@ def _stoppable(args: list[str], asked: threading.Event) -> Iterator[None]:
 
     def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a signal handler's
         asked.set()
-        raise Stopped
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -75,7 +75,6 @@ def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> list[Progress]:
     plans = {one.name: one.plan for one in outcomes if one.stage.verb == "mine" and one.plan is not None}
     if not plans:
         return []
-    config = line.config.activations
     pixels = load_card(line.lake, have["classifier"]).pixels
     with ThreadPoolExecutor(READERS) as pool:
         found = dict(zip(plans, pool.map(lambda plan: _receipts(line, plan), plans.values()), strict=True))
@@ -84,7 +83,7 @@ def progress(line: Pipeline, outcomes: Sequence[Outcome]) -> list[Progress]:
     running = any(held.lease.verb in VERBS for held in live)
     return [
         _far(line, one, have, {name: found[name] for name in one.plans}, max(4, READ // len(plans)), running=running)
-        for one in passes(config, plans, pixels)
+        for one in passes(plans, pixels)
     ]
 
 

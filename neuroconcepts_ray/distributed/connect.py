@@ -87,7 +87,7 @@ def check_fits(actors: int, threads: int, gpus: float) -> None:
             limit=f"{actors * gpus:g}: actors x GPUs",
             remedy="Lower compute.actors or compute.gpus; compute.gpus=0 computes on CPUs",
         )
-    if not any(node.get("CPU", 0.0) >= threads and node.get("GPU", 0.0) >= gpus for node in nodes):
+    if not _holds(nodes, threads, gpus):
         raise EnvironmentFault(
             "no machine of the Ray cluster can hold an actor",
             value=f"at most {max((node.get('CPU', 0.0) for node in nodes), default=0.0):g} CPUs",
@@ -108,14 +108,18 @@ def check_left(threads: int, gpus: float) -> None:
     """
     nodes = _nodes()
     cpus = sum(node.get("CPU", 0.0) for node in nodes)
-    holds = any(node.get("CPU", 0.0) >= threads and node.get("GPU", 0.0) >= gpus for node in nodes)
-    if not holds or cpus < threads + 1:
+    if not _holds(nodes, threads, gpus) or cpus < threads + 1:
         raise EnvironmentFault(
             "the Ray cluster has lost machines, and those that are left cannot go on",
             value=f"{len(nodes)} machines with {cpus:g} CPUs",
             limit=f"one with {threads} CPUs and {gpus:g} GPUs for an actor, and a CPU to load",
             remedy="Start machines and run the same command again: the finished shards are kept",
         )
+
+
+def _holds(nodes: list[dict[str, float]], threads: int, gpus: float) -> bool:
+    """Whether some machine is large enough for an actor."""
+    return any(node.get("CPU", 0.0) >= threads and node.get("GPU", 0.0) >= gpus for node in nodes)
 
 
 def _nodes() -> list[dict[str, float]]:
